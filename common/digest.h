@@ -1,0 +1,50 @@
+/*
+ * digest.h - SHA-256 by OpenSSL, and the digest fields of HTTP (RFC 9530)
+ */
+#ifndef COMMON_DIGEST_H
+#define COMMON_DIGEST_H
+
+#include "common/err.h"
+#include "common/span.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DIGEST_SHA256_BYTES 32
+#define DIGEST_HEX_SIZE 65		/* lower case, and a NUL */
+#define DIGEST_FIELD_SIZE 64		/* "sha-256=:…44 characters…:" and a NUL */
+#define DIGEST_MD5_BYTES 16
+
+struct digest;		/* one running SHA-256 */
+
+/* A running digest at its start, or NULL when out of memory. */
+struct digest *digest_new(void);
+
+/* Free *digest and null it. */
+void digest_free(struct digest **digest);
+
+/* Back to the start, for the next object; allocates nothing. */
+void digest_reset(struct digest *digest);
+
+/* Take `len` bytes. */
+void digest_update(struct digest *digest, const void *data, size_t len);
+
+/* The digest of what was taken so far, as hex; more may be taken afterwards. */
+void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE]);
+
+/* "sha-256=:BASE64:" for a hex digest (RFC 9530, 2 and 3). */
+void digest_format_field(const char hex[DIGEST_HEX_SIZE],
+			 char field[DIGEST_FIELD_SIZE]);
+
+/*
+ * The sha-256 member of a Repr-Digest or Content-Digest field value, as hex.
+ * 1 found, 0 no sha-256 in a well-formed dictionary, -1 (ERR_CLIENT) malformed
+ * (RFC 8941 dictionary of byte sequences; wrong length is malformed).
+ */
+int digest_parse_field(struct span field, char hex[DIGEST_HEX_SIZE],
+		       struct err *err) MUST_CHECK;
+
+/* Is it 64 lower-case hexadecimal digits? */
+bool digest_is_hex(struct span text);
+
+#endif

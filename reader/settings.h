@@ -1,0 +1,46 @@
+/*
+ * settings.h - the reader's settings, from the environment
+ */
+#ifndef READER_SETTINGS_H
+#define READER_SETTINGS_H
+
+#include "common/address.h"
+#include "common/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct reader_settings {
+	char http_port[272];		/* READER_HTTP_PORT: port, :port, address:port */
+	struct address address;		/* parsed from it; loopback without a token */
+	uint64_t buffer_size;		/* READER_BUFFER_SIZE, bytes, each upload */
+	int store;			/* READER_STORE: index in store_kinds */
+	char file_dir[4096];		/* READER_FILE_DIR */
+	char exec_command[4096];	/* READER_EXEC_COMMAND: run by /bin/sh -c */
+	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS: after the last byte */
+	char token[512];		/* READER_TOKEN */
+	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL (seconds) */
+	uint64_t max_uploads;		/* READER_MAX_UPLOADS */
+	uint64_t max_upload_bytes;	/* READER_MAX_UPLOAD_BYTES */
+	uint64_t threads;		/* READER_THREADS; 0 = CPUs */
+	uint64_t disk_threads;		/* READER_DISK_THREADS */
+	uint64_t max_connections;	/* READER_MAX_CONNECTIONS */
+	uint64_t drain_timeout_ms;	/* READER_DRAIN_TIMEOUT_MS */
+	uint64_t head_timeout_ms, idle_timeout_ms, write_timeout_ms;
+	uint64_t min_rate, grace_ms;
+	int log_level;			/* READER_LOG_LEVEL */
+	int log_format;			/* READER_LOG_FORMAT */
+};
+
+/* The table, for --help. */
+extern const struct config_row reader_config[];
+extern const size_t reader_config_rows;
+
+/*
+ * Load from `env` and check what spans several settings; `port_flag` overrides
+ * READER_HTTP_PORT when not NULL. -1 with ERR_CONFIG.
+ */
+int reader_settings_load(struct reader_settings *settings, char *const *env,
+			 const char *port_flag, struct err *err) MUST_CHECK;
+
+#endif

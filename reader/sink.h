@@ -1,0 +1,207 @@
+/*
+ * sink.h - the one interface between the reader and its kinds of store
+ *
+ * Three nouns: a *type* is code (file, discard, exec …), a *store* is one
+ * configured destination of that type and lives as long as the process, a
+ * *sink* is one object on its way into the store.
+ *
+ *     sink_open ──▶ OPEN ──write*──▶ OPEN ──stage──▶ STAGED ──commit──▶ COMMITTED
+ *                    ▲                │ ▲              │
+ *                    └──── suspended ─┘ └─ append ─────┘     any ──abort──▶ gone
+ *
+ * Every operation is asynchronous and there is at most one at a time: it ends
+ * with exactly one call of its `done`, on the loop it was started from, maybe
+ * before the starting call returns. `err` is NULL for success; the first error
+ * makes the sink FAILED and from then on only sink_abort() is allowed. The
+ * wrappers below check this sequence; types are only called through them.
+ *
+ * A sink belongs to whoever holds it, one thread at a time; between operations
+ * it may be handed to another thread.
+ *
+ * The wrapper counts the bytes and the type computes SHA-256 over what it really
+ * stored, wherever it runs (a file's worker thread; the loop for discard).
+ */
+#ifndef READER_SINK_H
+#define READER_SINK_H
+
+#include "common/digest.h"
+#include "common/err.h"
+#include "common/loop.h"
+#include "common/span.h"
+#include "common/uuid.h"
+#include "common/workers.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct store;
+struct sink;
+struct reader_settings;
+
+#define OBJECT_NAME_SIZE 1025		/* UTF-8 and a NUL; data, never a path */
+#define OBJECT_TYPE_SIZE 256
+#define OBJECT_SIZE_UNKNOWN UINT64_MAX
+
+/* What is known of an object; plain data, copied freely. */
+struct object {
+	char id[UUID_TEXT_SIZE];
+	char name[OBJECT_NAME_SIZE];
+	char content_type[OBJECT_TYPE_SIZE];
+	uint64_t size;			/* OBJECT_SIZE_UNKNOWN until staged */
+	char sha256[DIGEST_HEX_SIZE];	/* "" until staged */
+	uint64_t created_ms;		/* wall clock; of the commit once committed */
+};
+
+/* Ends an operation; `err` is NULL for success and valid during the call only. */
+typedef void sink_done_fn(void *arg, const struct err *err);
+
+/* ---- stores ------------------------------------------------------------------ */
+
+/*
+ * Open the store of type `kind` ("file" …) with the program's settings; removes
+ * what a killed process left half-written. May block: called at start, before
+ * the loops run. NULL with ERR_CONFIG (unknown kind, bad setting) or ERR_STORE.
+ */
+struct store *store_open(const char *kind, const struct reader_settings *settings,
+			 struct workers *workers, struct err *err);
+
+/* Close *store and null it; no sink may be left. */
+void store_close(struct store **store);
+
+/* The kind's name, "file". */
+const char *store_kind(const struct store *store);
+
+/* NULL-terminated names of all kinds, for the configuration table. */
+extern const char *const store_kinds[];
+
+/*
+ * Is the store usable now (directory writable …)? Asynchronous, on `loop`;
+ * done(arg, NULL) or the reason. For /readyz. At most one at a time for each
+ * `probe`, which the caller embeds and keeps until done.
+ */
+struct store_probe {
+	struct store *store;
+	struct job job;
+	sink_done_fn *done;
+	void *arg;
+	struct err err;
+};
+void store_check(struct store *store, struct store_probe *probe,
+		 struct loop *loop, sink_done_fn *done, void *arg);
+
+/* ---- sinks -------------------------------------------------------------------- */
+
+/*
+ * Begin an object at offset 0. done once the store has accepted it (directory
+ * writable, program started …): only then is 100 Continue sent. Returns the
+ * sink, to be ended by sink_abort() or sink_close() in any case, or NULL when
+ * out of memory (done is not called). Copies *object.
+ */
+struct sink *sink_open(struct store *store, const struct object *object,
+		       struct loop *loop, sink_done_fn *done, void *arg);
+
+/*
+ * Store the next bytes: `bytes` (1 … INT32_MAX) are borrowed until done. In
+ * order, without gaps.
+ */
+void sink_write(struct sink *sink, struct loop *loop, struct span bytes,
+		sink_done_fn *done, void *arg);
+
+/*
+ * The object is complete: flush, verify what can be verified, make durable
+ * where the store can, but keep it invisible. After done, sink_object() has
+ * size and sha256.
+ */
+void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		void *arg);
+
+/*
+ * From STAGED or between writes: nothing to do now, more bytes may be appended
+ * later (PATCH). The type releases what it need not hold (descriptors) and must
+ * have stored all bytes written so far. Types that cannot append (exec) refuse
+ * with ERR_CONFLICT and fail the sink.
+ */
+void sink_suspend(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		  void *arg);
+
+/* Durable and visible when done says success. From STAGED. */
+void sink_commit(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		 void *arg);
+
+/*
+ * Undo everything and free the sink: nothing of the object is left after done
+ * (`err` tells what could not be removed). From any state, but not during
+ * another operation. A program that was being fed is killed before its standard
+ * input is closed, so that it never takes a part for the whole.
+ */
+void sink_abort(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		void *arg);
+
+/* Free *sink after a commit, and null it. */
+void sink_close(struct sink **sink);
+
+/* What is known so far; size counts the bytes written until it is staged. */
+const struct object *sink_object(const struct sink *sink);
+
+/* Bytes taken so far: the Upload-Offset. */
+uint64_t sink_offset(const struct sink *sink);
+
+/* Is it STAGED? FAILED? */
+bool sink_is_staged(const struct sink *sink);
+bool sink_is_failed(const struct sink *sink);
+
+/* Can this type append after a suspend? */
+bool store_can_append(const struct store *store);
+
+/* ---- committed objects ----------------------------------------------------------- */
+
+/*
+ * The operations below run their blocking part on a worker thread or
+ * asynchronously and then call done on `loop`. The caller embeds the request
+ * and keeps it until done.
+ */
+
+/* Look up a committed object. ERR_NOT_FOUND when there is none. */
+struct store_lookup {
+	struct store *store;
+	char id[UUID_TEXT_SIZE];
+	bool want_bytes;	/* also open the content for reading */
+	struct object object;	/* result */
+	int fd;			/* result when want_bytes: caller closes; else -1 */
+	struct job job;
+	sink_done_fn *done;
+	void *arg;
+	struct err err;
+};
+void store_find(struct store *store, struct store_lookup *lookup,
+		struct loop *loop, sink_done_fn *done, void *arg);
+
+/* Delete a committed object; success also when there is none. Uses lookup->id. */
+void store_delete(struct store *store, struct store_lookup *lookup,
+		  struct loop *loop, sink_done_fn *done, void *arg);
+
+#define STORE_LIST_MAX 1000u
+
+/*
+ * One page of committed objects, ascending by id, ids greater than `after`,
+ * whose names contain `query` (ASCII letters without case; "" = all), at most
+ * `limit` (1 … STORE_LIST_MAX). `rows` is malloc'ed by the type, freed by the
+ * caller with free(); more is true when a further page may have rows.
+ */
+struct store_list {
+	struct store *store;
+	char query[OBJECT_NAME_SIZE];
+	char after[UUID_TEXT_SIZE];
+	size_t limit;
+	struct object *rows;	/* result */
+	size_t n_rows;
+	bool more;
+	struct job job;
+	sink_done_fn *done;
+	void *arg;
+	struct err err;
+};
+void store_list(struct store *store, struct store_list *list, struct loop *loop,
+		sink_done_fn *done, void *arg);
+
+#endif
