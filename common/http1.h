@@ -239,6 +239,16 @@ int http1_param(struct span value, const char *name, char *buf, size_t size);
 void http1_content_disposition(const char *disposition, const char *name,
 			       char *buf, size_t size);
 
+/*
+ * The file name of a Content-Disposition value, decoded to UTF-8 into buf:
+ * filename* (RFC 8187, UTF-8 or ISO-8859-1) before filename. Also accepts what
+ * browsers send in forms: raw UTF-8 in quotes, %22 left as it is (RFC 7578, 4.2).
+ * 1 found, 0 absent, -1 malformed, not UTF-8, with control characters, or too
+ * long for `size`. A name is data: it may hold "/" and "..", never use it as a
+ * path.
+ */
+int http1_disposition_filename(struct span value, char *buf, size_t size);
+
 /* What a Range field asks of a representation of known size (RFC 9110, 14). */
 enum http1_range {
 	HTTP1_RANGE_NONE,	/* no or ignorable Range: send all, 200 */
