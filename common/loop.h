@@ -2,9 +2,11 @@
  * loop.h - one event loop, one thread: I/O, timers, deferred and posted calls
  *
  * A thin skin over libevent's core; nobody else needs libevent's headers. One
- * *turn* is: wait for events, run their callbacks, then run the deferred calls
- * (also those deferred meanwhile), then free what was buried. So a callback may
- * give up an object that a caller further up the stack still uses: bury it.
+ * *turn* is: wait for events, run their callbacks, then run the calls that they
+ * deferred, then free what was buried. A call deferred by a deferred call runs in
+ * the next turn, which then does not wait; so a chain of them cannot keep I/O
+ * waiting. A callback may give up an object that a caller further up the stack
+ * still uses: bury it.
  *
  * Everything but loop_post() and loop_stop() belongs to the loop's own thread.
  * Watches and timers are embedded in their owner, who must stop them before it
@@ -39,7 +41,7 @@ void loop_run_once(struct loop *loop);
 void loop_stop(struct loop *loop);
 
 /* Monotonic milliseconds, read once a turn: cheap, and equal within a turn. */
-uint64_t loop_now_ms(const struct loop *loop);
+uint64_t loop_now_ms(struct loop *loop);
 
 /* The event_base, for the files that must speak libevent themselves. */
 struct event_base *loop_base(struct loop *loop);
