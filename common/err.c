@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set_text(struct err *err, const char *fmt, va_list args)
+static void PRINTF_LIKE(2, 0)
+set_text(struct err *err, const char *fmt, va_list args)
 {
 	vsnprintf(err->text, sizeof(err->text), fmt, args);
 }

@@ -25,6 +25,7 @@ struct loop {
 	/* calls of this turn, and what is freed after it */
 	struct deferred *first_call;
 	struct deferred **last_call;
+	unsigned int turn;
 	struct grave *graves;
 	/* messages from other threads */
 	pthread_mutex_t lock;
@@ -135,21 +136,16 @@ void loop_free(struct loop **loopp)
 /* Only the calls that were queued when it began; see the header on turns. */
 static void run_deferred(struct loop *loop)
 {
-	struct deferred *call = loop->first_call;
-	struct deferred **end = loop->last_call;
-	bool last;
+	struct deferred *call;
 
-	if (!call)
-		return;
-	do {
-		call = loop->first_call;
-		last = &call->next == end;
+	loop->turn++;
+	while ((call = loop->first_call) && call->turn != loop->turn) {
 		loop->first_call = call->next;
 		if (!loop->first_call)
 			loop->last_call = &loop->first_call;
 		call->queued = false;
 		call->fn(call->arg);
-	} while (!last && loop->first_call);
+	}
 }
 
 void loop_run_once(struct loop *loop)
@@ -288,7 +284,9 @@ void loop_defer(struct loop *loop, struct deferred *call, loop_fn *fn, void *arg
 {
 	if (call->queued)
 		return;
-	*call = (struct deferred){ .fn = fn, .arg = arg, .queued = true };
+	*call = (struct deferred){
+		.fn = fn, .arg = arg, .turn = loop->turn, .queued = true
+	};
 	*loop->last_call = call;
 	loop->last_call = &call->next;
 }

@@ -107,6 +107,7 @@ struct deferred {
 	struct deferred *next;
 	loop_fn *fn;
 	void *arg;
+	unsigned int turn;
 	bool queued;
 };
 
