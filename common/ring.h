@@ -79,7 +79,7 @@ void ring_attach(struct ring *ring, struct ring_cursor *cursor);
 /* Take the cursor out; a cursor that is not attached is left alone. */
 void ring_detach(struct ring *ring, struct ring_cursor *cursor);
 
-/* Bytes behind the head. */
+/* Bytes behind the head; the cursor must be attached (also for the next two). */
 size_t ring_lag(const struct ring *ring, const struct ring_cursor *cursor);
 
 /*
