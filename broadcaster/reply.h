@@ -1,0 +1,67 @@
+/*
+ * reply.h - reading a target's answer from a link, in bounded memory
+ *
+ * Informational answers are reported or skipped, the final one is read to its
+ * end. The head must fit in REPLY_BUFFER, the body may be 64 KiB (an endless
+ * answer is an error) of which the first REPLY_KEPT bytes are kept for the
+ * receipt. Replies come from a free list of their thread, so that reading one
+ * allocates nothing once the list is warm.
+ */
+#ifndef BROADCASTER_REPLY_H
+#define BROADCASTER_REPLY_H
+
+#include "common/http1.h"
+#include "common/http_client.h"
+
+#define REPLY_BUFFER 8192u
+#define REPLY_KEPT 4096u
+#define REPLY_MAX_BODY 65536u
+#define REPLY_MAX_INTERIM 16u
+
+enum reply_result {
+	REPLY_MORE,	/* would block */
+	REPLY_CONTINUE,	/* 100: the target accepts the body */
+	REPLY_DONE,	/* the final answer is complete: see the members */
+	REPLY_BAD,	/* err: closed, malformed or over a limit */
+};
+
+struct reply {
+	/* of the final answer, after REPLY_DONE */
+	int status;
+	bool keep_alive;	/* the link may be used again */
+	size_t kept_len;
+	char kept[REPLY_KEPT];	/* beginning of the body */
+	/* own */
+	struct reply *next_free;
+	bool in_body;
+	uint64_t body_bytes;
+	unsigned int n_interim;
+	struct http1_head head;
+	struct http1_chunked chunked;
+	size_t used;		/* bytes of buf that were parsed */
+	size_t len;		/* bytes in buf */
+	char buf[REPLY_BUFFER];
+};
+
+/* A thread's free list; zero it to begin. */
+struct reply_pool {
+	struct reply *first;
+};
+
+/* A reply, ready for the first byte of an answer; NULL when out of memory. */
+struct reply *reply_take(struct reply_pool *pool);
+
+/* Give *reply back and null it; NULL inside is fine. */
+void reply_give(struct reply_pool *pool, struct reply **reply);
+
+/* Free the list. */
+void reply_pool_release(struct reply_pool *pool);
+
+/* Read on from `link` until something is complete or it would block. */
+enum reply_result reply_read(struct reply *reply, struct http_link *link,
+			     struct err *err);
+
+/* What the target said went wrong, in its own words; for error texts. */
+void reply_reason(const struct reply *reply, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,137 @@
+#include "broadcaster/settings.h"
+
+#include "common/ring.h"
+
+#include <string.h>
+
+#define TEXT(n, m, d, h) \
+	{ .name = (n), .kind = CONFIG_STRING, MEMBER_OF(m), .fallback = (d), \
+	  .help = (h), .unit = "" }
+#define MEMBER_OF(m) \
+	.offset = offsetof(struct broadcaster_settings, m), \
+	.size = sizeof(((struct broadcaster_settings *)NULL)->m)
+#define NUMBER(k, n, m, d, lo, hi, u, h) \
+	{ .name = (n), .kind = (k), MEMBER_OF(m), .fallback = (d), \
+	  .min = (lo), .max = (hi), .unit = (u), .help = (h) }
+#define MS(n, m, d, lo, h) \
+	NUMBER(CONFIG_U64, n, m, d, lo, 86400000, "ms", h)
+
+static const char *const log_levels[] = { "debug", "info", "warn", "error",
+					  NULL };
+static const char *const log_formats[] = { "logfmt", "json", NULL };
+
+static int check_listen(const char *value, struct err *err)
+{
+	struct address address;
+
+	return address_parse_listen(span_of(value), &address, err);
+}
+
+const struct config_row broadcaster_config[] = {
+	{ .name = "BROADCASTER_HTTP_PORT", .kind = CONFIG_CHECKED,
+	  MEMBER_OF(http_port), .fallback = "7000", .check = check_listen,
+	  .unit = "", .help = "Where to listen: port, :port or address:port." },
+	TEXT("BROADCASTER_HOST_LIST", host_list, "localhost:7001;localhost:7002",
+	     "Targets separated by ';': host:port is a reader, "
+	     "http(s)://host/path a plain endpoint (#form=FIELD for a form); "
+	     "each maybe after name=."),
+	TEXT("BROADCASTER_QUORUM", quorum, "all",
+	     "Committed copies that make an upload succeed: all, majority or "
+	     "a number."),
+	TEXT("BROADCASTER_REQUIRED", required, "",
+	     "Names of targets, separated by ';', without which nothing "
+	     "commits."),
+	NUMBER(CONFIG_SIZE, "BROADCASTER_BUFFER_SIZE", buffer_size, "262144",
+	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
+	       "Memory of one upload: the ring between client and targets."),
+	MS("BROADCASTER_LAG_TIMEOUT_MS", lag_timeout_ms, "10000", 0,
+	   "Detach a target that was the bottleneck this long since it last "
+	   "caught up, when the quorum holds without it; 0 = never."),
+	MS("BROADCASTER_STALL_TIMEOUT_MS", stall_timeout_ms, "30000", 100,
+	   "Fail a target that has bytes to take and takes none this long."),
+	MS("BROADCASTER_CONNECT_TIMEOUT_MS", connect_timeout_ms, "5000", 10,
+	   "Time for a target to be connected and to accept the object."),
+	MS("BROADCASTER_STAGE_TIMEOUT_MS", stage_timeout_ms, "120000", 100,
+	   "Time for a target to answer after its last byte, and a commit."),
+	NUMBER(CONFIG_U64, "BROADCASTER_MAX_UPLOADS", max_uploads, "1024", 1,
+	       1000000, "", "Uploads at a time; more get 503 and Retry-After."),
+	NUMBER(CONFIG_SIZE, "BROADCASTER_MAX_UPLOAD_BYTES", max_upload_bytes,
+	       "16T", 1, UINT64_MAX / 2, "bytes",
+	       "Largest body of a request; more gets 413."),
+	NUMBER(CONFIG_U64, "BROADCASTER_MAX_CONNECTIONS", max_connections,
+	       "16384", 1, 1000000, "", "Client connections at a time."),
+	NUMBER(CONFIG_U64, "BROADCASTER_MAX_PER_IP", max_per_ip, "0", 0,
+	       1000000, "", "Of these from one address; 0 = no limit."),
+	NUMBER(CONFIG_U64, "BROADCASTER_THREADS", threads, "0", 0, 256, "",
+	       "Worker threads; 0 = number of CPUs."),
+	NUMBER(CONFIG_SIZE, "BROADCASTER_SEND_BUFFER", send_buffer, "256K", 0,
+	       67108864, "bytes",
+	       "Kernel send buffer of each target; 0 = system's."),
+	NUMBER(CONFIG_SIZE, "BROADCASTER_RECEIVE_BUFFER", receive_buffer,
+	       "256K", 0, 67108864, "bytes",
+	       "Kernel receive buffer of each client; 0 = system's."),
+	MS("BROADCASTER_HEAD_TIMEOUT_MS", head_timeout_ms, "10000", 100,
+	   "Time for a request's head to arrive."),
+	MS("BROADCASTER_IDLE_TIMEOUT_MS", idle_timeout_ms, "60000", 100,
+	   "Time an idle connection is kept."),
+	MS("BROADCASTER_WRITE_TIMEOUT_MS", write_timeout_ms, "30000", 100,
+	   "Time for a client to take an answer."),
+	NUMBER(CONFIG_SIZE, "BROADCASTER_MIN_RATE", min_rate, "500", 0,
+	       1073741824, "bytes/s",
+	       "Slowest client after the grace time; 0 = no limit."),
+	MS("BROADCASTER_GRACE_MS", grace_ms, "20000", 100,
+	   "Time before a slow client is cut off (408)."),
+	MS("BROADCASTER_DRAIN_TIMEOUT_MS", drain_timeout_ms, "30000", 0,
+	   "Time for running uploads to finish after SIGTERM."),
+	{ .name = "BROADCASTER_TOKEN", .kind = CONFIG_SECRET, MEMBER_OF(token),
+	  .fallback = "", .unit = "",
+	  .help = "Bearer token that uploads must carry; empty = open." },
+	{ .name = "READER_TOKEN", .kind = CONFIG_SECRET,
+	  MEMBER_OF(reader_token), .fallback = "", .unit = "",
+	  .help = "Bearer token sent to readers." },
+	TEXT("BROADCASTER_CA_FILE", ca_file, "",
+	     "PEM file of the CAs that https targets are verified with; "
+	     "empty = the system's."),
+	TEXT("BROADCASTER_PROXY", proxy, "",
+	     "Proxy for targets, http://host:port; empty = none."),
+	{ .name = "BROADCASTER_LOG_LEVEL", .kind = CONFIG_CHOICE,
+	  MEMBER_OF(log_level), .fallback = "info", .choices = log_levels,
+	  .unit = "", .help = "Lowest level that is logged." },
+	{ .name = "BROADCASTER_LOG_FORMAT", .kind = CONFIG_CHOICE,
+	  MEMBER_OF(log_format), .fallback = "logfmt", .choices = log_formats,
+	  .unit = "", .help = "Format of log lines." },
+};
+const size_t broadcaster_config_rows =
+	sizeof(broadcaster_config) / sizeof(broadcaster_config[0]);
+
+/* READER_* of readers that run beside us is theirs: only our own is checked. */
+static const char *const prefixes[] = { "BROADCASTER_", NULL };
+
+static int parse_parts(struct broadcaster_settings *s, struct err *err)
+{
+	if (address_parse_listen(span_of(s->http_port), &s->address, err) < 0)
+		return -1;
+	if (targets_parse(&s->targets, span_of(s->host_list),
+			  span_of(s->required), err) < 0)
+		return -1;
+	return policy_parse(&s->policy, span_of(s->quorum), &s->targets, err);
+}
+
+int broadcaster_settings_load(struct broadcaster_settings *s, char *const *env,
+			      const char *port_flag, struct err *err)
+{
+	memset(s, 0, sizeof(*s));
+	if (config_load(broadcaster_config, broadcaster_config_rows, prefixes,
+			env, s, err) < 0)
+		return -1;
+	if (port_flag &&
+	    config_set(broadcaster_config, broadcaster_config_rows,
+		       "BROADCASTER_HTTP_PORT", port_flag, s, err) < 0)
+		return -1;
+	return parse_parts(s, err);
+}
+
+void broadcaster_settings_release(struct broadcaster_settings *s)
+{
+	targets_release(&s->targets);
+}
