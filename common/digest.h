@@ -32,6 +32,10 @@ void digest_update(struct digest *digest, const void *data, size_t len);
 /* The digest of what was taken so far, as hex; more may be taken afterwards. */
 void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE]);
 
+/* The SHA-256 of the parts one after the other; allocates nothing. */
+void digest_once(const struct span *parts, size_t n_parts,
+		 unsigned char bytes[DIGEST_SHA256_BYTES]);
+
 /* "sha-256=:BASE64:" for a hex digest (RFC 9530, 2 and 3). */
 void digest_format_field(const char hex[DIGEST_HEX_SIZE],
 			 char field[DIGEST_FIELD_SIZE]);
