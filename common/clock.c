@@ -87,11 +87,11 @@ void clock_format_rfc3339(uint64_t wall_ms, char *buf)
 /* Not strftime(): these names do not depend on a locale (RFC 9110, 5.6.7). */
 void clock_format_http_date(uint64_t wall_ms, char *buf)
 {
-	static const char day[7][4] = { "Sun", "Mon", "Tue", "Wed",
-					"Thu", "Fri", "Sat" };
-	static const char month[12][4] = { "Jan", "Feb", "Mar", "Apr",
-					   "May", "Jun", "Jul", "Aug",
-					   "Sep", "Oct", "Nov", "Dec" };
+	static const char day[7][4] = {"Sun", "Mon", "Tue", "Wed",
+				       "Thu", "Fri", "Sat"};
+	static const char month[12][4] = {"Jan", "Feb", "Mar", "Apr",
+					  "May", "Jun", "Jul", "Aug",
+					  "Sep", "Oct", "Nov", "Dec"};
 	struct tm tm;
 
 	calendar(wall_ms < LAST_MS ? wall_ms : LAST_MS, &tm);
