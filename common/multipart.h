@@ -23,7 +23,7 @@
 #define MULTIPART_MAX_PART_FIELDS 16u	/* fields of a part's head: 431 */
 #define MULTIPART_MAX_PARTS 64u		/* 400 */
 #define MULTIPART_MAX_FIELD_BYTES 65536u /* all parts that are no files: 413 */
-#define MULTIPART_MAX_PREAMBLE 65536u	/* also the epilogue: 400 */
+#define MULTIPART_MAX_PREAMBLE 65536u	/* padding and epilogue included: 400 */
 #define MULTIPART_MAX_NAME 1024u	/* decoded name and file name: 400 */
 
 enum multipart_event {
@@ -42,16 +42,16 @@ struct multipart {
 	char part_content_type[256];		/* "" when not given */
 	bool part_is_file;			/* a filename parameter stood there */
 	/* the parser's own */
+	int state;
 	char delimiter[MULTIPART_MAX_BOUNDARY + 5];	/* CRLF--boundary */
 	size_t delimiter_len;
-	size_t matched;			/* bytes of the delimiter withheld */
-	size_t replay;			/* withheld bytes to give out as data */
-	int state;
+	size_t matched;			/* bytes of the delimiter seen so far */
+	size_t borrowed;		/* of them, a CRLF that is no data */
 	unsigned int n_parts;
 	uint64_t field_bytes;
-	uint64_t outside_bytes;		/* preamble and epilogue */
+	uint64_t outside_bytes;		/* preamble, padding and epilogue */
 	size_t head_len;
-	char head[MULTIPART_MAX_PART_HEAD];
+	char head[MULTIPART_MAX_PART_HEAD + 2];	/* after a delimiter's CRLF */
 };
 
 /*
@@ -69,7 +69,9 @@ bool multipart_is_form(struct span content_type);
  * span lies in *in's bytes or in `m` (withheld bytes), is never empty, and is
  * valid until the next call. Never reads more of *in than the event needed.
  * A nested multipart/mixed part is an ordinary part. Content-Transfer-Encoding
- * other than binary, 8bit, 7bit: 415.
+ * other than binary, 8bit, 7bit: 415. A line that begins with the boundary and
+ * goes on with anything but padding or "--" is refused, for nobody can say
+ * whether it is data. After MULTIPART_BAD every further call says the same.
  */
 enum multipart_event multipart_next(struct multipart *m, struct span *in,
 				    struct span *data, struct err *err);
