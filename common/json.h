@@ -19,7 +19,8 @@ json_t *json_text(struct span text);
 
 /*
  * Parse an object from `text`, at most 64 KiB, duplicates rejected. NULL with
- * ERR_CLIENT saying where it is malformed. The caller decrefs.
+ * ERR_CLIENT saying where it is malformed (413 when too long), or ERR_MEMORY.
+ * The caller decrefs.
  */
 json_t *json_parse_object(struct span text, struct err *err) MUST_CHECK;
 

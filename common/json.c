@@ -1,0 +1,79 @@
+#include "common/json.h"
+
+#include "common/utf8.h"
+
+#include <stdlib.h>
+
+#define MAX_TEXT (64 * 1024)
+
+json_t *json_text(struct span text)
+{
+	json_t *string;
+	char *buf;
+
+	if (text.len == 0)
+		return json_string("");
+	if (utf8_is_valid(text))
+		return json_stringn_nocheck(text.ptr, text.len);
+	buf = malloc(3 * text.len);
+	if (!buf)
+		return NULL;
+	string = json_stringn_nocheck(buf, utf8_repair(text, buf));
+	free(buf);
+	return string;
+}
+
+static json_t *refuse(const json_error_t *error, struct err *err)
+{
+	if (json_error_code(error) == json_error_out_of_memory)
+		err_set(err, ERR_MEMORY, "out of memory for a JSON text");
+	else
+		err_set(err, ERR_CLIENT,
+			"malformed JSON at line %d, column %d: %.100s",
+			error->line, error->column, error->text);
+	return NULL;
+}
+
+json_t *json_parse_object(struct span text, struct err *err)
+{
+	json_error_t error;
+	json_t *value;
+
+	if (text.len > MAX_TEXT) {
+		err_set_status(err, 413,
+			       "a JSON text of %zu bytes is too long: at most "
+			       "%d are allowed",
+			       text.len, MAX_TEXT);
+		return NULL;
+	}
+	value = json_loadb(text.len ? text.ptr : "", text.len,
+			   JSON_REJECT_DUPLICATES, &error);
+	if (!value)
+		return refuse(&error, err);
+	if (!json_is_object(value)) {
+		json_decref(value);
+		err_set(err, ERR_CLIENT,
+			"malformed JSON at line 1: an object is expected");
+		return NULL;
+	}
+	return value;
+}
+
+char *json_print(json_t *value, size_t *len)
+{
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	char *longer;
+
+	json_decref(value);
+	if (!text)
+		return NULL;
+	*len = strlen(text) + 1;
+	longer = realloc(text, *len + 1);
+	if (!longer) {
+		free(text);
+		return NULL;
+	}
+	longer[*len - 1] = '\n';
+	longer[*len] = '\0';
+	return longer;
+}
