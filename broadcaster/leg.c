@@ -1,0 +1,789 @@
+#include "broadcaster/leg.h"
+
+#include "broadcaster/leg_wire.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PLAIN_EXPECT_MS 1000u	/* a plain endpoint may ignore Expect */
+#define CALL_TRIES 3u
+#define NEVER UINT64_MAX
+
+const char *leg_state_name(enum leg_state state)
+{
+	static const char *const names[] = {
+#define X(name, text) [LEG_##name] = text,
+		LEG_STATES(X)
+#undef X
+	};
+
+	return names[state];
+}
+
+#define TO(s) (1u << LEG_##s)
+#define ENDED (TO(FAILED) | TO(DETACHED) | TO(ABORTED))
+
+/* Where each state may lead. */
+static const unsigned int transitions[] = {
+	[LEG_IDLE] = TO(CONNECTING) | TO(COMMITTED) | ENDED,
+	[LEG_CONNECTING] = TO(CONNECTED) | ENDED,
+	[LEG_CONNECTED] = TO(OFFERED) | TO(ANSWERING) | TO(HELD) |
+			  TO(CONNECTING) | ENDED,
+	[LEG_OFFERED] = TO(SENDING) | TO(CONNECTING) | ENDED,
+	[LEG_SENDING] = TO(HELD) | TO(ANSWERING) | TO(COMMITTED) | ENDED,
+	[LEG_HELD] = TO(COMMITTING) | ENDED,
+	[LEG_ANSWERING] = TO(STAGED) | TO(WITHDRAWING) | ENDED,
+	[LEG_STAGED] = TO(COMMITTING) | TO(WITHDRAWING) | ENDED,
+	[LEG_COMMITTING] = TO(COMMITTED) | TO(WITHDRAWING) | ENDED,
+	[LEG_COMMITTED] = TO(WITHDRAWING),
+	[LEG_WITHDRAWING] = ENDED,
+	[LEG_FAILED] = TO(WITHDRAWING),
+	[LEG_DETACHED] = TO(WITHDRAWING),
+	[LEG_ABORTED] = 0,
+};
+
+static uint64_t now_of(const struct leg *leg)
+{
+	return loop_now_ms(leg->ctx->front->loop);
+}
+
+static bool is_end(enum leg_state state)
+{
+	return (1u << state & ENDED) != 0 || state == LEG_COMMITTED;
+}
+
+/* The one place where the state changes. */
+static void enter(struct leg *leg, enum leg_state state, uint64_t timeout_ms)
+{
+	CHECK(transitions[leg->state] & 1u << state);
+	leg->state = state;
+	leg->deadline_ms = timeout_ms == NEVER ? NEVER :
+						 now_of(leg) + timeout_ms;
+	if (is_end(state)) {
+		leg->ended_ms = now_of(leg);
+		ring_detach(leg->ctx->ring, &leg->cursor);
+	}
+}
+
+static const struct broadcaster_settings *settings_of(const struct leg *leg)
+{
+	return leg->ctx->front->settings;
+}
+
+static bool is_plain(const struct leg *leg)
+{
+	return leg->outlet->target->kind != TARGET_READER;
+}
+
+void leg_init(struct leg *leg, struct leg_context *ctx,
+	      const struct outlet *outlet, struct lag *lag)
+{
+	*leg = (struct leg){ .ctx = ctx,
+			     .outlet = outlet,
+			     .lag = lag,
+			     .state = LEG_IDLE,
+			     .deadline_ms = NEVER,
+			     .err = ERR_INIT };
+	leg->started_ms = now_of(leg);
+	lag_init(lag, leg->started_ms);
+	ring_attach(ctx->ring, &leg->cursor);
+}
+
+/* Let go of the connection: kept for others when it is clean. */
+static void drop_link(struct leg *leg, bool clean)
+{
+	outbox_clear(&leg->out);
+	reply_give(&leg->ctx->front->replies, &leg->reply);
+	if (!leg->link)
+		return;
+	if (clean)
+		link_release(&leg->link);
+	else
+		link_close(&leg->link);
+}
+
+void leg_release(struct leg *leg)
+{
+	if (!leg->ctx)
+		return;
+	if (leg->call)
+		http_call_cancel(&leg->call);
+	drop_link(leg, leg->state == LEG_CONNECTED);
+	ring_detach(leg->ctx->ring, &leg->cursor);
+	leg->ctx = NULL;
+}
+
+static void fail_with(struct leg *leg, const struct err *why)
+{
+	struct metric *failed = leg->outlet->failed;
+
+	if (!err_is_set(&leg->err))
+		leg->err = *why;
+	drop_link(leg, false);
+	enter(leg, LEG_FAILED, NEVER);
+	metric_add(failed, 1);
+}
+
+void leg_fail(struct leg *leg, enum err_code code, const char *fmt, ...)
+{
+	struct err why = { .code = code };
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why.text, sizeof(why.text), fmt, args);
+	va_end(args);
+	fail_with(leg, &why);
+}
+
+/* ---- connecting ------------------------------------------------------------ */
+
+static void on_open(void *owner, const struct err *err)
+{
+	struct leg *leg = owner;
+
+	if (err)
+		leg->link_err = *err;
+	else
+		leg->is_opened = true;
+	leg->ctx->wake(leg->ctx->owner);
+}
+
+static void on_ready(void *owner, unsigned int ready)
+{
+	struct leg *leg = owner;
+
+	if (ready & LOOP_READABLE)
+		leg->is_readable = true;
+	if (ready & LOOP_WRITABLE)
+		leg->is_blocked = false;
+	leg->ctx->wake(leg->ctx->owner);
+}
+
+static const struct http_link_ops link_ops = { on_open, on_ready };
+
+static void connect_link(struct leg *leg)
+{
+	uint64_t timeout = settings_of(leg)->connect_timeout_ms;
+
+	leg->is_opened = false;
+	leg->is_readable = false;
+	leg->is_blocked = false;
+	leg->link_err = ERR_INIT;
+	leg->link = link_open(leg->outlet->origin, timeout, &link_ops, leg);
+	if (!leg->link)
+		leg_fail(leg, ERR_MEMORY, "out of memory for a connection");
+	else
+		enter(leg, LEG_CONNECTING, timeout);
+}
+
+void leg_open(struct leg *leg)
+{
+	leg->started_ms = now_of(leg);
+	connect_link(leg);
+}
+
+void leg_adopt(struct leg *leg, uint64_t size, const char *sha256)
+{
+	leg->size = size;
+	snprintf(leg->sha256, sizeof(leg->sha256), "%s", sha256);
+	enter(leg, LEG_COMMITTED, NEVER);
+}
+
+/*
+ * A kept connection that the target has closed meanwhile is no fault of the
+ * target: try again while it cannot have taken anything. False: it was no such
+ * connection, the failure stands.
+ */
+static bool reconnect(struct leg *leg)
+{
+	if (!leg->link || !link_is_reused(leg->link) || leg->cursor.position > 0)
+		return false;
+	drop_link(leg, false);
+	connect_link(leg);
+	return true;
+}
+
+static void send_offer(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+	uint64_t timeout = settings_of(leg)->connect_timeout_ms;
+	bool is_whole = !is_plain(leg) && leg->ctx->info->size == 0;
+
+	if (wire_offer(leg, &err) < 0) {
+		fail_with(leg, &err);
+		return;
+	}
+	if (is_whole) {
+		leg->has_staged = true;
+		enter(leg, LEG_ANSWERING, settings_of(leg)->stage_timeout_ms);
+		return;
+	}
+	if (is_plain(leg) && timeout > PLAIN_EXPECT_MS)
+		timeout = PLAIN_EXPECT_MS;
+	enter(leg, LEG_OFFERED, timeout);
+}
+
+/* An empty object for a plain endpoint is nothing but its head: held back. */
+static bool must_hold_head(const struct leg *leg)
+{
+	return leg->outlet->target->kind == TARGET_PUT &&
+	       leg->ctx->info->size == 0;
+}
+
+static void pump_connecting(struct leg *leg)
+{
+	if (err_is_set(&leg->link_err))
+		fail_with(leg, &leg->link_err);
+	else if (leg->is_opened)
+		enter(leg, LEG_CONNECTED, NEVER);
+}
+
+static void pump_connected(struct leg *leg)
+{
+	if (!leg->ctx->is_offered)
+		return;
+	leg->is_chunked = leg->ctx->info->size == OBJECT_SIZE_UNKNOWN;
+	if (must_hold_head(leg))
+		enter(leg, LEG_HELD, NEVER);
+	else
+		send_offer(leg);
+}
+
+/* ---- answers ------------------------------------------------------------------ */
+
+/* The next fact of the answer, when there may be one. */
+static enum reply_result read_reply(struct leg *leg, struct err *err)
+{
+	enum reply_result result;
+
+	if (!leg->is_readable)
+		return REPLY_MORE;
+	if (!leg->reply)
+		leg->reply = reply_take(&leg->ctx->front->replies);
+	if (!leg->reply) {
+		err_set(err, ERR_MEMORY, "out of memory for an answer");
+		return REPLY_BAD;
+	}
+	result = reply_read(leg->reply, leg->link, err);
+	/* Plain sockets report what comes later; TLS may hold more already. */
+	if (result == REPLY_MORE || !leg->outlet->is_tls)
+		leg->is_readable = false;
+	return result;
+}
+
+/* The target said no: the code tells who must act. */
+static void refuse(struct leg *leg, const char *when)
+{
+	char reason[120];
+	struct err why = ERR_INIT;
+
+	reply_reason(leg->reply, reason, sizeof(reason));
+	switch (leg->reply->status) {
+	case 422:
+		err_set(&why, ERR_REFUSED, "%s%s", reason, when);
+		break;
+	case 409:
+		err_set(&why, ERR_CONFLICT, "%s%s", reason, when);
+		break;
+	default:
+		err_set(&why, ERR_TARGET, "%s%s", reason, when);
+		break;
+	}
+	fail_with(leg, &why);
+}
+
+/*
+ * A final answer before the end of the body. From a plain endpoint a 2xx may
+ * count later, if it goes on taking all bytes; anything else is a failure.
+ */
+static void on_early_answer(struct leg *leg)
+{
+	if (is_plain(leg) && leg->reply->status / 100 == 2 &&
+	    leg->reply->keep_alive)
+		leg->is_early = true;
+	else
+		refuse(leg, leg->reply->status / 100 == 2 ?
+				    " before the upload's end" : "");
+}
+
+/* Look for an answer while sending. False: the leg has ended. */
+static bool watch_answer(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+	enum reply_result result =
+		leg->is_early ? REPLY_MORE : read_reply(leg, &err);
+
+	if (result == REPLY_BAD)
+		fail_with(leg, &err);
+	else if (result == REPLY_DONE)
+		on_early_answer(leg);
+	return leg->state == LEG_SENDING || leg->state == LEG_HELD;
+}
+
+static void pump_offered(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+
+	if (wire_flush(leg, &err) < 0) {
+		if (!reconnect(leg))
+			fail_with(leg, &err);
+		return;
+	}
+	switch (read_reply(leg, &err)) {
+	case REPLY_MORE:
+		break;
+	case REPLY_CONTINUE:
+		enter(leg, LEG_SENDING, NEVER);
+		break;
+	case REPLY_DONE:
+		refuse(leg, "");
+		break;
+	case REPLY_BAD:
+		if (!reconnect(leg))
+			fail_with(leg, &err);
+		break;
+	}
+}
+
+static void finish_sending(struct leg *leg)
+{
+	if (leg->is_early) {
+		drop_link(leg, true);
+		enter(leg, LEG_COMMITTED, NEVER);
+		return;
+	}
+	leg->has_staged = true;
+	enter(leg, LEG_ANSWERING, settings_of(leg)->stage_timeout_ms);
+}
+
+static void pump_sending(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+
+	if (!watch_answer(leg))
+		return;
+	switch (wire_send_body(leg, &err)) {
+	case WIRE_BLOCKED:
+		break;
+	case WIRE_HELD:
+		enter(leg, LEG_HELD, NEVER);
+		break;
+	case WIRE_SENT:
+		finish_sending(leg);
+		break;
+	case WIRE_BAD:
+		/* Prefer what the target said over "connection reset". */
+		leg->is_readable = true;
+		if (watch_answer(leg))
+			fail_with(leg, &err);
+		break;
+	}
+}
+
+/* The reader's {"size","sha256"}: what it has really stored. */
+static void on_staged(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+
+	if (wire_parse_staged(leg, &err) < 0) {
+		fail_with(leg, &err);
+		return;
+	}
+	if (leg->reply->keep_alive)
+		reply_give(&leg->ctx->front->replies, &leg->reply);
+	else
+		drop_link(leg, false);
+	ring_detach(leg->ctx->ring, &leg->cursor);
+	enter(leg, LEG_STAGED, NEVER);
+}
+
+static void on_answer(struct leg *leg)
+{
+	if (leg->reply->status / 100 != 2)
+		refuse(leg, "");
+	else
+		on_staged(leg);
+}
+
+static void pump_answering(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+
+	if (wire_flush(leg, &err) < 0) {
+		fail_with(leg, &err);
+		return;
+	}
+	switch (read_reply(leg, &err)) {
+	case REPLY_MORE:
+	case REPLY_CONTINUE:
+		break;
+	case REPLY_DONE:
+		on_answer(leg);
+		break;
+	case REPLY_BAD:
+		fail_with(leg, &err);
+		break;
+	}
+}
+
+/* ---- commit ---------------------------------------------------------------------- */
+
+static void on_committed(struct leg *leg)
+{
+	metric_add(leg->outlet->committed, 1);
+	enter(leg, LEG_COMMITTED, NEVER);
+}
+
+static void start_commit_call(struct leg *leg);
+
+static void on_commit_result(void *owner, struct http_call *call,
+			     const struct http_call_result *result)
+{
+	struct leg *leg = owner;
+
+	(void)call;
+	leg->call = NULL;
+	if (result->status == 200 || result->status == 201)
+		on_committed(leg);
+	else if (result->status == 0 && ++leg->tries < CALL_TRIES)
+		start_commit_call(leg);
+	else if (result->status == 0)
+		leg_fail(leg, ERR_TARGET, "outcome of the commit unknown: %s",
+			 result->err.text);
+	else
+		leg_fail(leg, ERR_TARGET, "answered %d to the commit",
+			 result->status);
+	leg->ctx->wake(leg->ctx->owner);
+}
+
+static void start_commit_call(struct leg *leg)
+{
+	leg->call = wire_call(leg, "POST", "/commit", on_commit_result);
+	if (!leg->call)
+		leg_fail(leg, ERR_MEMORY, "out of memory for the commit");
+}
+
+/* Over the body's own connection when it is still there: one round trip. */
+void leg_commit(struct leg *leg)
+{
+	struct err ignored = ERR_INIT;
+	uint64_t timeout = settings_of(leg)->stage_timeout_ms;
+
+	enter(leg, LEG_COMMITTING, timeout);
+	leg->tries = 0;
+	if (is_plain(leg))
+		return;
+	if (leg->link && wire_commit(leg, &ignored) == 0)
+		return;
+	drop_link(leg, false);
+	start_commit_call(leg);
+}
+
+/* The end of a plain endpoint's body, held back until now. */
+static bool send_rest(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+
+	switch (wire_send_rest(leg, &err)) {
+	case WIRE_SENT:
+		return true;
+	case WIRE_BLOCKED:
+	case WIRE_HELD:
+		return false;
+	case WIRE_BAD:
+		fail_with(leg, &err);
+		return false;
+	}
+	return false;
+}
+
+static void on_commit_answer(struct leg *leg)
+{
+	int status = leg->reply->status;
+	bool is_committed = is_plain(leg) ? status / 100 == 2 :
+					    status == 200 || status == 201;
+
+	if (!is_committed) {
+		refuse(leg, is_plain(leg) ? "" : " to the commit");
+		return;
+	}
+	drop_link(leg, leg->reply->keep_alive);
+	on_committed(leg);
+}
+
+/* The connection was lost: a reader is asked again, a commit is idempotent. */
+static void on_commit_lost(struct leg *leg, const struct err *err)
+{
+	if (is_plain(leg)) {
+		fail_with(leg, err);
+		return;
+	}
+	drop_link(leg, false);
+	start_commit_call(leg);
+}
+
+static void pump_committing(struct leg *leg)
+{
+	struct err err = ERR_INIT;
+	enum reply_result result;
+
+	if (!leg->link)
+		return;
+	if (is_plain(leg) && !send_rest(leg))
+		return;
+	if (leg->is_early) {
+		drop_link(leg, true);
+		on_committed(leg);
+		return;
+	}
+	result = wire_flush(leg, &err) < 0 ? REPLY_BAD : read_reply(leg, &err);
+	if (result == REPLY_DONE)
+		on_commit_answer(leg);
+	else if (result == REPLY_BAD)
+		on_commit_lost(leg, &err);
+}
+
+/* ---- giving up ------------------------------------------------------------------------ */
+
+static void start_withdrawal(struct leg *leg);
+
+static void end_withdrawal(struct leg *leg)
+{
+	enter(leg, leg->after_withdrawal, NEVER);
+}
+
+static void on_withdrawn(void *owner, struct http_call *call,
+			 const struct http_call_result *result)
+{
+	struct leg *leg = owner;
+
+	(void)call;
+	leg->call = NULL;
+	if (result->status / 100 != 2 && result->status != 404) {
+		if (result->status == 0 && ++leg->tries < CALL_TRIES) {
+			start_withdrawal(leg);
+			return;
+		}
+		err_set(&leg->err, ERR_TARGET,
+			"could not be told to discard its copy: %s",
+			result->status ? http1_reason(result->status) :
+					 result->err.text);
+	}
+	end_withdrawal(leg);
+	leg->ctx->wake(leg->ctx->owner);
+}
+
+static void start_withdrawal(struct leg *leg)
+{
+	leg->call = wire_call(leg, "DELETE", "", on_withdrawn);
+	if (leg->call)
+		return;
+	err_set(&leg->err, ERR_MEMORY, "out of memory for the withdrawal");
+	end_withdrawal(leg);
+}
+
+void leg_withdraw(struct leg *leg, enum leg_state after)
+{
+	if (leg->call)
+		http_call_cancel(&leg->call);
+	drop_link(leg, false);
+	ring_detach(leg->ctx->ring, &leg->cursor);
+	leg->after_withdrawal = after;
+	leg->has_staged = false;
+	leg->tries = 0;
+	enter(leg, LEG_WITHDRAWING, settings_of(leg)->connect_timeout_ms);
+	start_withdrawal(leg);
+}
+
+void leg_abort(struct leg *leg)
+{
+	bool may_have_copy = leg->has_staged && !is_plain(leg);
+
+	switch (leg->state) {
+	case LEG_ABORTED:
+	case LEG_WITHDRAWING:
+		return;
+	case LEG_FAILED:
+	case LEG_DETACHED:
+		if (may_have_copy)
+			leg_withdraw(leg, leg->state);
+		return;
+	case LEG_COMMITTED:
+		if (may_have_copy)
+			leg_withdraw(leg, LEG_ABORTED);
+		return;
+	case LEG_ANSWERING:
+	case LEG_STAGED:
+	case LEG_COMMITTING:
+		if (may_have_copy) {
+			leg_withdraw(leg, LEG_ABORTED);
+			return;
+		}
+		break;
+	case LEG_IDLE:
+	case LEG_CONNECTING:
+	case LEG_CONNECTED:
+	case LEG_OFFERED:
+	case LEG_SENDING:
+	case LEG_HELD:
+		break;
+	}
+	drop_link(leg, leg->state == LEG_CONNECTED);
+	enter(leg, LEG_ABORTED, NEVER);
+}
+
+void leg_detach(struct leg *leg, uint64_t behind_ms)
+{
+	err_set(&leg->err, ERR_TARGET,
+		"too slow: held the upload up for %llu ms, %zu bytes behind",
+		(unsigned long long)behind_ms,
+		ring_lag(leg->ctx->ring, &leg->cursor));
+	drop_link(leg, false);
+	enter(leg, LEG_DETACHED, NEVER);
+	metric_add(leg->outlet->detached, 1);
+}
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+static void on_deadline(struct leg *leg)
+{
+	switch (leg->state) {
+	case LEG_CONNECTING:
+		leg_fail(leg, ERR_TARGET, "could not be connected in %llu ms",
+			 (unsigned long long)settings_of(leg)
+				 ->connect_timeout_ms);
+		break;
+	case LEG_OFFERED:
+		if (is_plain(leg))
+			enter(leg, LEG_SENDING, NEVER);
+		else
+			leg_fail(leg, ERR_TARGET,
+				 "did not accept the object in %llu ms",
+				 (unsigned long long)settings_of(leg)
+					 ->connect_timeout_ms);
+		break;
+	case LEG_ANSWERING:
+		leg_fail(leg, ERR_TARGET, "did not answer in %llu ms",
+			 (unsigned long long)settings_of(leg)->stage_timeout_ms);
+		break;
+	case LEG_COMMITTING:
+		if (leg->call)
+			http_call_cancel(&leg->call);
+		leg_fail(leg, ERR_TARGET,
+			 "outcome of the commit unknown: no answer in %llu ms",
+			 (unsigned long long)settings_of(leg)->stage_timeout_ms);
+		break;
+	case LEG_WITHDRAWING:
+		if (leg->call)
+			http_call_cancel(&leg->call);
+		err_set(&leg->err, ERR_TARGET,
+			"could not be told to discard its copy in time");
+		end_withdrawal(leg);
+		break;
+	case LEG_IDLE:
+	case LEG_CONNECTED:
+	case LEG_SENDING:
+	case LEG_HELD:
+	case LEG_STAGED:
+	case LEG_COMMITTED:
+	case LEG_FAILED:
+	case LEG_DETACHED:
+	case LEG_ABORTED:
+		break;
+	}
+}
+
+void leg_check_time(struct leg *leg)
+{
+	uint64_t now = now_of(leg);
+	uint64_t limit = settings_of(leg)->stall_timeout_ms;
+
+	if (now >= leg->deadline_ms)
+		on_deadline(leg);
+	else if (leg->state == LEG_SENDING &&
+		 lag_is_stalled(leg->lag, limit, now))
+		leg_fail(leg, ERR_TARGET, "took no byte for %llu ms",
+			 (unsigned long long)limit);
+}
+
+void leg_forgive(struct leg *leg, uint64_t ms)
+{
+	if (leg->deadline_ms != NEVER)
+		leg->deadline_ms += ms;
+	leg->lag->progress_ms += ms;
+}
+
+/* ---- the pump --------------------------------------------------------------------------------- */
+
+void leg_pump(struct leg *leg)
+{
+	enum leg_state before;
+
+	do {
+		before = leg->state;
+		switch (before) {
+		case LEG_CONNECTING:
+			pump_connecting(leg);
+			break;
+		case LEG_CONNECTED:
+			pump_connected(leg);
+			break;
+		case LEG_OFFERED:
+			pump_offered(leg);
+			break;
+		case LEG_SENDING:
+			pump_sending(leg);
+			break;
+		case LEG_HELD:
+			watch_answer(leg);
+			break;
+		case LEG_ANSWERING:
+			pump_answering(leg);
+			break;
+		case LEG_COMMITTING:
+			pump_committing(leg);
+			break;
+		case LEG_IDLE:
+		case LEG_STAGED:
+		case LEG_COMMITTED:
+		case LEG_WITHDRAWING:
+		case LEG_FAILED:
+		case LEG_DETACHED:
+		case LEG_ABORTED:
+			break;
+		}
+	} while (leg->state != before);
+}
+
+/* ---- questions ------------------------------------------------------------------------------------ */
+
+#define ACCEPTED \
+	(TO(SENDING) | TO(HELD) | TO(ANSWERING) | TO(STAGED) | \
+	 TO(COMMITTING) | TO(COMMITTED))
+
+bool leg_is_accepted(const struct leg *leg)
+{
+	return (1u << leg->state & ACCEPTED) != 0;
+}
+
+bool leg_is_alive(const struct leg *leg)
+{
+	return (1u << leg->state & (ENDED | TO(WITHDRAWING))) == 0;
+}
+
+bool leg_is_ready(const struct leg *leg)
+{
+	return (1u << leg->state &
+		(TO(STAGED) | TO(HELD) | TO(COMMITTED))) != 0;
+}
+
+bool leg_is_settled(const struct leg *leg)
+{
+	return leg_is_ready(leg) || (1u << leg->state & ENDED) != 0;
+}
+
+uint64_t leg_duration_ms(const struct leg *leg)
+{
+	return (leg->ended_ms ? leg->ended_ms : now_of(leg)) - leg->started_ms;
+}
