@@ -5,7 +5,8 @@
  * that no peer can forge a line. Lines go through a bounded queue to a writer
  * thread; when the queue is full a line is dropped and counted, and the next
  * one that fits says how many (`log_dropped`). Before log_init() and after
- * log_exit() lines are written directly.
+ * log_exit() lines are written directly. Bounds: a value of 1 KiB (cut, with
+ * "..."), a line of 8 KiB (fields left out, with `cut`), a queue of 256 KiB.
  *
  *   log_line(LOG_INFO, "upload",
  *            LOG_STR("id", id), LOG_U64("bytes", n), LOG_STR("reason", text));
@@ -54,10 +55,13 @@ bool log_enabled(enum log_level level);
 int log_init(enum log_level level, const char *format, struct err *err)
 	MUST_CHECK;
 
-/* Write what is queued, stop the thread. */
+/*
+ * Write what is queued, stop the thread. Waits two seconds at most; when
+ * standard error is stuck for longer, what is queued or comes later is lost.
+ */
 void log_exit(void);
 
-/* Lines dropped since the start because standard error was too slow. */
+/* Lines dropped since the start: standard error was too slow, or failed. */
 uint64_t log_dropped(void);
 
 #endif
