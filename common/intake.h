@@ -23,7 +23,7 @@
 
 enum intake_event {
 	INTAKE_AGAIN,		/* nothing more has arrived */
-	INTAKE_FULL,		/* the ring is full */
+	INTAKE_FULL,		/* the ring has no room for what is to come */
 	INTAKE_OBJECT,		/* an object begins: see name, content_type */
 	INTAKE_DATA,		/* bytes were committed to the ring */
 	INTAKE_OBJECT_END,	/* the object is complete */
@@ -36,12 +36,11 @@ struct intake {
 	/* of the current object; valid from INTAKE_OBJECT to its end */
 	const char *name;		/* file name of a part; "" for a raw body */
 	const char *content_type;	/* of the part; "" when not given */
-	uint64_t received;		/* content bytes read, all objects */
+	uint64_t received;		/* bytes of all objects so far */
 	/* own */
 	struct multipart *form;		/* NULL for a raw body */
 	struct span pending;		/* received, not yet parsed */
-	bool in_object;
-	bool in_file;
+	bool begun;			/* a raw body's object was told */
 	bool body_ended;
 	bool done;
 };
