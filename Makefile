@@ -1,7 +1,9 @@
 # stream-broadcast - make help lists the targets
 #
 # Everything is built below dist/: dist/broadcaster and dist/reader for use,
-# dist/obj/MODE/ for objects and test programs of one build mode.
+# dist/obj/MODE/ for objects and test programs of one build mode. MODE is one of
+# the CFLAGS_* below: release (default), debug, asan, ubsan, tsan, coverage, and
+# gcc and clang, in which warnings are errors.
 
 MODE ?= release
 CC ?= gcc
@@ -14,7 +16,7 @@ OBJ := dist/obj/$(MODE)
 PKGS := libevent_core libcurl libcrypto jansson
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum \
 	-Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla -Wformat=2
-CPPFLAGS += -I. -D_GNU_SOURCE -DSTREAM_BROADCAST_VERSION='"$(VERSION)"'
+CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS_BASE := -std=c11 -g $(WARNINGS) -fstack-protector-strong -fPIE \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
@@ -27,12 +29,13 @@ CFLAGS_ubsan := -O1 -fno-omit-frame-pointer -fsanitize=undefined \
 	-fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS_coverage := -O0 --coverage
-CFLAGS_clang := -O2 -D_FORTIFY_SOURCE=2
+CFLAGS_gcc := $(CFLAGS_release) -Werror
+CFLAGS_clang := -O2 -D_FORTIFY_SOURCE=2 -Werror
+ifeq ($(MODE),gcc)
+CC := gcc
+endif
 ifeq ($(MODE),clang)
 CC := clang
-endif
-ifdef WERROR
-CFLAGS_BASE += -Werror
 endif
 CFLAGS_MODE := $(CFLAGS_$(MODE))
 LDFLAGS_MODE := $(filter -fsanitize=% --coverage,$(CFLAGS_MODE))
@@ -46,7 +49,8 @@ objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 LIB_COMMON := $(OBJ)/libcommon.a
 LIB_BROADCASTER := $(OBJ)/libbroadcaster.a
 LIB_READER := $(OBJ)/libreader.a
-LIBS := $(LIB_BROADCASTER) $(LIB_READER) $(LIB_COMMON)
+LIB_HELPER := $(OBJ)/libhelper.a
+LIBS := $(LIB_HELPER) $(LIB_BROADCASTER) $(LIB_READER) $(LIB_COMMON)
 
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(patsubst tests/%.c,$(OBJ)/tests/%,$(UNIT_SRC))
@@ -57,6 +61,18 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/%.c,dist/obj/fuzz/tests/%,$(FUZZ_SRC))
 C_FILES := $(wildcard cmd/*/*.c common/*.[ch] broadcaster/*.[ch] reader/*.[ch] \
 	tests/*/*.[ch] tests/unit/*/*.[ch] bench/*.[ch])
+VERSION_SRC := $(shell grep -ls STREAM_BROADCAST_VERSION */*.c cmd/*/*.c)
+
+# Where make install puts things.
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+DOCDIR ?= $(PREFIX)/share/doc/stream-broadcast
+
+# Make itself again, for another mode, on all CPUs unless -j was given.
+JOBS := $(shell nproc)
+AGAIN = $(MAKE) --no-print-directory \
+	$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+PROGRAMS := $(OBJ)/broadcaster $(OBJ)/reader
 
 .PHONY: all
 all: dist/broadcaster dist/reader ## build both programs (optimised, hardened, debug info)
@@ -64,6 +80,12 @@ all: dist/broadcaster dist/reader ## build both programs (optimised, hardened, d
 dist/broadcaster dist/reader: dist/%: $(OBJ)/%
 	@mkdir -p $(@D)
 	@install -m 755 $< $@
+
+.PHONY: run
+run: ## build, start a broadcaster and two readers, upload FILE=path if given
+	@FILE='$(FILE)' scripts/run.sh
+
+# ---- building ------------------------------------------------------------------
 
 $(OBJ)/broadcaster: $(OBJ)/cmd/broadcaster/main.o $(LIB_BROADCASTER) $(LIB_COMMON)
 	$(LINK) -o $@ $^ $(LDLIBS)
@@ -73,6 +95,7 @@ $(OBJ)/reader: $(OBJ)/cmd/reader/main.o $(LIB_READER) $(LIB_COMMON)
 $(LIB_COMMON): $(call objects,$(COMMON_SRC))
 $(LIB_BROADCASTER): $(call objects,$(BROADCASTER_SRC))
 $(LIB_READER): $(call objects,$(READER_SRC))
+$(LIB_HELPER): $(call objects,$(HELPER_SRC))
 $(LIBS):
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -82,21 +105,145 @@ $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
+# Only the files that show the version are compiled again when it changes.
+$(call objects,$(VERSION_SRC)): CPPFLAGS += -DSTREAM_BROADCAST_VERSION='"$(VERSION)"'
+$(call objects,$(VERSION_SRC)): dist/obj/version
+dist/obj/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+.PHONY: FORCE
+FORCE:
+
 $(OBJ)/tests/unit/%: $(OBJ)/tests/unit/%.o $(LIBS)
 	$(LINK) -o $@ $^ $(LIBS) -lcheck -lsubunit -lm -lrt $(LDLIBS)
 $(OBJ)/bench/%: $(OBJ)/bench/%.o $(LIB_COMMON)
 	$(LINK) -o $@ $^ $(LDLIBS)
 
+.PHONY: build
+build: $(PROGRAMS) $(UNIT_BIN) $(BENCH_BIN)
+
+# ---- testing -------------------------------------------------------------------
+
+.PHONY: setup
+setup: ## install the packages that building and testing need
+	@scripts/setup.sh test
+
+.PHONY: test
+test: ## set up, build, run the unit tests and the scenarios
+	@scripts/setup.sh test
+	@$(AGAIN) build
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory scenario
+	@$(MAKE) --no-print-directory counts
+
+.PHONY: check
+check: ## exactly what CI runs: two compilers with -Werror, lint, all tests
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory check-headers
+	@$(MAKE) --no-print-directory lint
+	@$(AGAIN) MODE=clang build
+	@$(AGAIN) MODE=gcc build
+	@$(MAKE) --no-print-directory MODE=gcc unit
+	@$(MAKE) --no-print-directory MODE=gcc scenario
+	@$(MAKE) --no-print-directory MODE=gcc counts
+
 .PHONY: unit
 unit: $(UNIT_BIN) ## build and run the unit tests
-	@fail=0; for t in $(UNIT_BIN); do $$t || { echo "FAILED $$t"; fail=1; }; done; exit $$fail
+	@COUNTS=$(OBJ)/unit.count scripts/unit.sh $(UNIT_BIN)
+
+.PHONY: scenario
+scenario: $(PROGRAMS) ## run the real programs against scripted peers (SCENARIO=word selects)
+	@SCENARIO_BIN=$(OBJ) SCENARIO_MODE=$(MODE) COUNTS=$(OBJ)/scenario.count \
+		tests/scenario/run.py $(SCENARIO)
+
+.PHONY: counts
+counts:
+	@cat $(OBJ)/unit.count $(OBJ)/scenario.count
+
+.PHONY: asan ubsan tsan
+asan ubsan tsan: ## unit tests and scenarios under a sanitizer
+	@$(AGAIN) MODE=$@ build
+	@$(MAKE) --no-print-directory MODE=$@ unit
+	@$(MAKE) --no-print-directory MODE=$@ scenario
+	@$(MAKE) --no-print-directory MODE=$@ counts
+
+VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full \
+	--errors-for-leak-kinds=definite,possible --trace-children=no
+.PHONY: valgrind
+valgrind: ## unit tests and the basic scenarios under valgrind
+	@$(AGAIN) MODE=debug build
+	@CK_FORK=no WRAPPER='$(VALGRIND)' scripts/unit.sh \
+		$(UNIT_SRC:tests/%.c=dist/obj/debug/tests/%)
+	@SCENARIO_BIN=dist/obj/debug SCENARIO_MODE=valgrind \
+		SCENARIO_WRAPPER='$(VALGRIND)' tests/scenario/run.py $(or $(SCENARIO),01_)
+
+.PHONY: coverage
+coverage: ## which lines the tests reach; dist/coverage/index.html
+	@find dist/obj/coverage -name '*.gcda' -delete 2>/dev/null || true
+	@$(AGAIN) MODE=coverage build
+	@$(MAKE) --no-print-directory MODE=coverage unit
+	@$(MAKE) --no-print-directory MODE=coverage scenario
+	@mkdir -p dist/coverage
+	gcovr --root . --exclude tests/ --exclude bench/ --object-directory dist/obj/coverage \
+		--html-details dist/coverage/index.html --print-summary --txt
 
 dist/obj/fuzz/tests/fuzz/%: tests/fuzz/%.c $(COMMON_SRC) $(wildcard common/*.h)
 	@mkdir -p $(@D)
 	clang $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=undefined -o $@ $< $(COMMON_SRC) $(LDLIBS)
-.PHONY: fuzz-build
+.PHONY: fuzz-build fuzz
 fuzz-build: $(FUZZ_BIN)
+fuzz: ## fuzz every parser, RUNS=10000000 inputs each; prints coverage
+	@$(AGAIN) fuzz-build
+	@RUNS=$(or $(RUNS),10000000) scripts/fuzz.sh $(FUZZ_BIN)
+
+.PHONY: bench
+bench: ## measure throughput, CPU and memory
+	@$(AGAIN) all build
+	@bench/run.sh
+
+# ---- looking after the source ----------------------------------------------------
+
+.PHONY: lint
+lint: ## include directions, sizes, undocumented prototypes, shell scripts
+	@scripts/lint.py
+
+.PHONY: check-headers
+check-headers: ## compile every header alone, with gcc and clang
+	@HEADER_FLAGS='$(CPPFLAGS) $(filter-out -g,$(CFLAGS_BASE))' \
+		scripts/check_headers.sh
+
+.PHONY: format
+format: ## apply .clang-format
+	clang-format -i $(C_FILES)
+
+.PHONY: tidy
+tidy: ## static analysis by clang-tidy and cppcheck
+	clang-tidy --quiet $(filter %.c,$(C_FILES)) -- $(CPPFLAGS) \
+		-DSTREAM_BROADCAST_VERSION='""' $(CFLAGS_BASE)
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+		--inline-suppr --error-exitcode=1 -I. common broadcaster reader cmd
+
+# ---- delivering --------------------------------------------------------------------
+
+.PHONY: install
+install: all ## put the programs below PREFIX (/usr/local), within DESTDIR
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DOCDIR)'
+	install -m 755 dist/broadcaster dist/reader '$(DESTDIR)$(BINDIR)'
+	install -m 644 README.md CHANGELOG.md '$(DESTDIR)$(DOCDIR)'
+
+ARCHIVE := stream-broadcast-$(VERSION)
+TAR := tar --sort=name --owner=0 --group=0 --numeric-owner \
+	--mtime=@$(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+.PHONY: dist
+dist: all ## archives of the source and of the programs, with checksums
+	git archive --prefix=$(ARCHIVE)/ -o dist/$(ARCHIVE).tar.gz HEAD
+	rm -rf dist/stage
+	$(MAKE) --no-print-directory install DESTDIR=dist/stage/$(ARCHIVE) PREFIX= \
+		DOCDIR=/doc
+	$(TAR) -C dist/stage -czf dist/$(ARCHIVE)-linux-$(shell uname -m).tar.gz $(ARCHIVE)
+	rm -rf dist/stage
+	cd dist && sha256sum $(ARCHIVE)*.tar.gz >SHA256SUMS
 
 .PHONY: clean
 clean: ## remove everything that was built
@@ -104,8 +251,8 @@ clean: ## remove everything that was built
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z][a-zA-Z_-]*:.*##' $(MAKEFILE_LIST) | \
-		awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-zA-Z_ -]*:.*##' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 .SECONDARY:

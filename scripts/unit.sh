@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# unit.sh - run unit test programs one after another and add up their counts
+#
+#   scripts/unit.sh PROGRAM...       WRAPPER="valgrind ..." runs each below it
+#
+# Quiet about what passed. The closing line is "unit: N passed, N failed"; it is
+# also written to $COUNTS when that is set. Exit status 1 if anything failed,
+# or nothing ran.
+set -uo pipefail
+
+passed=0
+failed=0
+
+# Check's summary line: "97%: Checks: 40, Failures: 1, Errors: 0"
+add_up()
+{
+    local line checks bad=0
+
+    while read -r line; do
+        if [[ $line =~ Checks:\ ([0-9]+),\ Failures:\ ([0-9]+),\ Errors:\ ([0-9]+) ]]
+        then
+            checks=${BASH_REMATCH[1]}
+            bad=$((BASH_REMATCH[2] + BASH_REMATCH[3]))
+            passed=$((passed + checks - bad))
+            failed=$((failed + bad))
+        fi
+    done <<<"$1"
+    # A program that failed without a failed check (a crash, a sanitizer's
+    # report at exit) counts as one failure.
+    [ "$2" = 0 ] || [ "$bad" != 0 ] || failed=$((failed + 1))
+}
+
+for program in "$@"; do
+    # shellcheck disable=SC2086 # WRAPPER is a command with its arguments
+    output=$(${WRAPPER:-} "$program" 2>&1)
+    status=$?
+    add_up "$output" "$status"
+    [ "$status" = 0 ] || printf '%s\n--- FAILED (%s): %s\n' "$output" \
+        "$status" "$program"
+done
+
+line="unit: $passed passed, $failed failed (${#} programs)"
+echo "$line"
+[ -z "${COUNTS:-}" ] || echo "$line" >"$COUNTS"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
