@@ -204,7 +204,7 @@ static enum multipart_event on_delimiter(struct multipart *m, char c,
 /* Only now is it certain that the part before the delimiter is complete. */
 static enum multipart_event end_part(struct multipart *m, enum state next)
 {
-	m->state = next;
+	m->state = (int)next;
 	return m->n_parts > 0 ? MULTIPART_PART_END : MULTIPART_MORE;
 }
 

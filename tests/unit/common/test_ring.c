@@ -2,10 +2,10 @@
 
 #include <check.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "tests/unit/random.h"
 
 static struct ring *ring;
 
@@ -305,18 +305,6 @@ END_TEST
 #define MODEL_CURSORS 7
 #define MODEL_BYTES (256u * 1024)
 
-static uint64_t random_state;
-
-/* splitmix64: the same numbers everywhere for one seed */
-static size_t random_below(size_t n)
-{
-	uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return (size_t)((z ^ (z >> 31)) % n);
-}
-
 struct model {
 	char bytes[MODEL_BYTES];	/* everything written, never wrapped */
 	size_t head;
@@ -489,13 +477,9 @@ static void add_cases(Suite *suite)
 
 static void add_model(Suite *suite)
 {
-	const char *seed = getenv("TEST_SEED");
 	TCase *tc = tcase_create("model");
 
-	random_state = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
-	printf("ring model: TEST_SEED=%llu\n",
-	       (unsigned long long)random_state);
-	fflush(stdout);
+	random_begin("ring");
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, the_ring_behaves_like_an_endless_array);
 	suite_add_tcase(suite, tc);
