@@ -37,18 +37,19 @@
 struct http_server;
 struct http_exchange;
 
+/* A time of 0 is no limit; so is a count of 0, unless it says otherwise. */
 struct http_server_settings {
 	struct address address;
 	size_t max_connections;		/* of this server (thread) */
-	size_t max_per_ip;		/* of them from one address; 0 = no limit */
+	size_t max_per_ip;		/* of them from one address; needs the above */
 	size_t receive_buffer;		/* SO_RCVBUF in bytes; 0 = system's */
 	uint64_t head_timeout_ms;
 	uint64_t idle_timeout_ms;
 	uint64_t min_rate;		/* bytes a second; 0 = no limit */
-	uint64_t grace_ms;
+	uint64_t grace_ms;		/* also the longest wait for any byte */
 	uint64_t write_timeout_ms;
 	uint64_t linger_ms;		/* of a lingering close */
-	uint64_t linger_bytes;
+	uint64_t linger_bytes;		/* 0 = close at once */
 	uint64_t max_body;		/* bytes of content a request; 413 */
 	struct workers *workers;	/* for http_reply_file(); NULL if unused */
 };
@@ -188,10 +189,12 @@ void http_reply_problem(struct http_exchange *x, const struct err *err);
 void http_stream_begin(struct http_exchange *x, const struct http_reply *reply);
 
 /*
- * Send bytes of a streamed answer; true when all were taken (copied into at most
- * one 16 KiB buffer), false when an earlier write is still unsent: nothing was
- * taken, wait for on_writable. A slow client never queues more than one write.
+ * Send at most HTTP_STREAM_WRITE_MAX bytes of a streamed answer; true when all
+ * were taken (what the socket does not take is copied), false when an earlier
+ * write is still unsent: nothing was taken, wait for on_writable. A slow client
+ * never queues more than one write.
  */
+#define HTTP_STREAM_WRITE_MAX 16384u
 bool http_stream_write(struct http_exchange *x, struct span bytes);
 
 /* The streamed answer is complete; on_end follows. */
