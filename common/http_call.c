@@ -1,0 +1,378 @@
+#include "common/http_client.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/http_client_impl.h"
+
+/* Of an answer: its head (1xx ones and trailers included), and its body. */
+#define MAX_ANSWER ((size_t)65536)
+#define FIRST_BODY ((size_t)1024)
+
+#define CALL_STATES(X)                                                    \
+	X(CALL_RUNNING, "libcurl is at work")                             \
+	X(CALL_DONE, "the result is known, fn still to be called")        \
+	X(CALL_TELLING, "fn has been called; a cancel comes too late")    \
+	X(CALL_ENDED, "buried")
+
+#define AS_ENUM(name, meaning) name,
+enum call_state { CALL_STATES(AS_ENUM) };
+
+struct http_call {
+	struct grave grave;
+	struct http_origin *origin;	/* until CALL_TELLING */
+	struct loop *loop;
+	http_call_fn *fn;
+	void *owner;
+	enum call_state state;
+	CURL *easy;
+	struct curl_slist *headers;
+	curl_off_t request_bytes;	/* of the request's body */
+	uint64_t timeout_ms;
+	struct timer timer;
+	struct deferred tell;
+	size_t head_bytes;
+	char *body;
+	size_t body_len;
+	size_t body_size;
+	bool too_long;
+	struct http_call_result result;
+	char curl_text[CURL_ERROR_SIZE];
+};
+
+#define TO(state) (1u << (state))
+
+static const unsigned int transitions[] = {
+	[CALL_RUNNING] = TO(CALL_DONE) | TO(CALL_ENDED),
+	[CALL_DONE] = TO(CALL_TELLING) | TO(CALL_ENDED),
+	[CALL_TELLING] = TO(CALL_ENDED),
+	[CALL_ENDED] = 0,
+};
+
+static void enter(struct http_call *call, enum call_state state)
+{
+	CHECK(transitions[call->state] & TO(state));
+	call->state = state;
+}
+
+/* ---- the end --------------------------------------------------------------- */
+
+static void call_free(void *arg)
+{
+	struct http_call *call = arg;
+
+	curl_easy_cleanup(call->easy);
+	curl_slist_free_all(call->headers);
+	free(call->body);
+	free(call);
+}
+
+/* Off the multi handle; what was received stays. */
+static void stop(struct http_call *call)
+{
+	timer_stop(&call->timer);
+	curl_multi_remove_handle(call->origin->client->calls.curl, call->easy);
+}
+
+static void bury(struct http_call *call)
+{
+	enter(call, CALL_ENDED);
+	loop_bury(call->loop, &call->grave, call_free, call);
+}
+
+void http_call_cancel(struct http_call **callp)
+{
+	struct http_call *call = *callp;
+
+	*callp = NULL;
+	if (call->state == CALL_TELLING)
+		return;
+	if (call->state == CALL_RUNNING)
+		stop(call);
+	loop_undefer(call->loop, &call->tell);
+	call->origin->n_users--;
+	bury(call);
+}
+
+static void tell(void *arg)
+{
+	struct http_call *call = arg;
+
+	call->origin->n_users--;
+	enter(call, CALL_TELLING);
+	call->fn(call->owner, call, &call->result);
+	bury(call);
+}
+
+/* ---- the answer --------------------------------------------------------------- */
+
+static void set_timed_out(struct http_call *call)
+{
+	err_set(&call->result.err, ERR_TARGET, "no answer from %s within %llu ms",
+		call->origin->host, (unsigned long long)call->timeout_ms);
+}
+
+static void set_failed(struct http_call *call, CURLcode code, long status)
+{
+	struct err *err = &call->result.err;
+	const char *text = *call->curl_text ? call->curl_text :
+					      curl_easy_strerror(code);
+
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		set_timed_out(call);
+	else if (code == CURLE_OUT_OF_MEMORY)
+		err_set(err, ERR_MEMORY, "out of memory for a call");
+	else if (status != 0)
+		err_set(err, ERR_TARGET, "answer %ld of %s broke off: %s",
+			status, call->origin->host, text);
+	else
+		err_set(err, ERR_TARGET, "no answer from %s: %s",
+			call->origin->host, text);
+}
+
+/* libcurl is content with an answer that comes before the request has ended. */
+static bool is_all_sent(const struct http_call *call)
+{
+	curl_off_t sent = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+	return sent >= call->request_bytes;
+}
+
+static void set_result(struct http_call *call, CURLcode code)
+{
+	struct http_call_result *result = &call->result;
+	long status = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (call->too_long)
+		err_set(&result->err, ERR_TARGET,
+			"answer %ld of %s is over %zu bytes", status,
+			call->origin->host, MAX_ANSWER);
+	else if (code != CURLE_OK)
+		set_failed(call, code, status);
+	else if (status / 100 == 2 && !is_all_sent(call))
+		err_set(&result->err, ERR_TARGET,
+			"%s answered %ld before it had the whole request",
+			call->origin->host, status);
+	if (!err_is_set(&result->err) || call->too_long) {
+		result->status = (int)status;
+		result->body = span_make(call->body, call->body_len);
+	}
+}
+
+void http_call_on_done(void *owner, CURLcode code)
+{
+	struct http_call *call = owner;
+
+	stop(call);
+	set_result(call, code);
+	enter(call, CALL_DONE);
+	loop_defer(call->loop, &call->tell, tell, call);
+}
+
+static void on_timer(void *arg)
+{
+	http_call_on_done(arg, CURLE_OPERATION_TIMEDOUT);
+}
+
+/* CURLOPT_HEADERFUNCTION: nothing is kept here, http_call_header() asks curl. */
+static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
+{
+	struct http_call *call = arg;
+
+	(void)bytes;
+	(void)size;
+	if (n > MAX_ANSWER - call->head_bytes) {
+		call->too_long = true;
+		return CURL_WRITEFUNC_ERROR;
+	}
+	call->head_bytes += n;
+	return n;
+}
+
+static bool body_reserve(struct http_call *call, size_t len)
+{
+	size_t size = call->body_size ? call->body_size : FIRST_BODY;
+	char *body;
+
+	while (size < len)
+		size *= 2;
+	if (size == call->body_size)
+		return true;
+	body = realloc(call->body, size);
+	if (!body)
+		return false;
+	call->body = body;
+	call->body_size = size;
+	return true;
+}
+
+/* CURLOPT_WRITEFUNCTION */
+static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
+{
+	struct http_call *call = arg;
+	size_t room = MAX_ANSWER - call->body_len;
+	size_t take = n < room ? n : room;
+
+	(void)size;
+	if (!body_reserve(call, call->body_len + take))
+		return CURL_WRITEFUNC_ERROR;
+	memcpy(call->body + call->body_len, bytes, take);
+	call->body_len += take;
+	call->too_long = take < n;
+	return call->too_long ? CURL_WRITEFUNC_ERROR : n;
+}
+
+const char *http_call_header(struct http_call *call, const char *name)
+{
+	struct curl_header *header;
+
+	if (curl_easy_header(call->easy, name, 0, CURLH_HEADER, -1, &header) !=
+	    CURLHE_OK)
+		return NULL;
+	return header->value;
+}
+
+/* ---- the request ----------------------------------------------------------------- */
+
+static bool add_line(struct http_call *call, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(call->headers, line);
+
+	if (list)
+		call->headers = list;
+	return list != NULL;
+}
+
+/* "Name;" is how libcurl is told to send an empty value. */
+static bool add_header(struct http_call *call,
+		       const struct http_call_header *header)
+{
+	char *line;
+	bool is_added;
+	int len;
+
+	if (strpbrk(header->name, "\r\n:") || strpbrk(header->value, "\r\n"))
+		return false;
+	len = *header->value ? asprintf(&line, "%s: %s", header->name,
+					header->value) :
+			       asprintf(&line, "%s;", header->name);
+	if (len < 0)
+		return false;
+	is_added = add_line(call, line);
+	free(line);
+	return is_added;
+}
+
+/*
+ * No Expect, which costs a second where it is ignored, and no Content-Type that
+ * libcurl would make up: "Name:" is how it is told to leave a field out.
+ */
+static bool add_headers(struct http_call *call,
+			const struct http_call_request *request)
+{
+	bool has_type = false;
+
+	for (size_t i = 0; i < request->n_headers; i++) {
+		const struct http_call_header *header = &request->headers[i];
+
+		if (!add_header(call, header))
+			return false;
+		if (span_eq_nocase(span_of(header->name),
+				   SPAN_LIT("Content-Type")))
+			has_type = true;
+	}
+	return add_line(call, "Expect:") &&
+	       (has_type || add_line(call, "Content-Type:"));
+}
+
+static bool set_body(struct http_call *call, struct span body)
+{
+	CURL *easy = call->easy;
+
+	call->request_bytes = (curl_off_t)body.len;
+	return is_set(curl_easy_setopt(easy, CURLOPT_POST, 1L)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+				    (curl_off_t)body.len)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS,
+				    body.len ? body.ptr : ""));
+}
+
+static bool set_method(struct http_call *call,
+		       const struct http_call_request *request)
+{
+	CURL *easy = call->easy;
+	const char *method = request->method;
+
+	if (strcmp(method, "GET") == 0)
+		return is_set(curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L));
+	if (strcmp(method, "HEAD") == 0)
+		return is_set(curl_easy_setopt(easy, CURLOPT_NOBODY, 1L));
+	if ((strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0) &&
+	    !set_body(call, request->body))
+		return false;
+	return is_set(curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method));
+}
+
+static bool set_callbacks(struct http_call *call)
+{
+	CURL *easy = call->easy;
+
+	return is_set(curl_easy_setopt(easy, CURLOPT_PRIVATE, call)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER,
+				    call->curl_text)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
+				    on_header)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_HEADERDATA, call)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_WRITEDATA, call));
+}
+
+static bool set_up(struct http_call *call,
+		   const struct http_call_request *request)
+{
+	long ms = request->timeout_ms < LONG_MAX ? (long)request->timeout_ms :
+						   LONG_MAX;
+
+	return http_client_set_up(call->easy, call->origin, request->path) &&
+	       set_callbacks(call) && set_method(call, request) &&
+	       add_headers(call, request) &&
+	       is_set(curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER,
+				    call->headers)) &&
+	       is_set(curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, ms));
+}
+
+static bool start(struct http_call *call,
+		  const struct http_call_request *request)
+{
+	call->easy = curl_easy_init();
+	return call->easy && set_up(call, request) &&
+	       curl_multi_add_handle(call->origin->client->calls.curl,
+				     call->easy) == CURLM_OK;
+}
+
+struct http_call *http_call_start(struct http_origin *origin,
+				  const struct http_call_request *request,
+				  http_call_fn *fn, void *owner)
+{
+	struct http_call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	call->origin = origin;
+	call->loop = origin->client->loop;
+	call->fn = fn;
+	call->owner = owner;
+	call->timeout_ms = request->timeout_ms;
+	timer_init(&call->timer, call->loop, on_timer, call);
+	if (!start(call, request)) {
+		call_free(call);
+		return NULL;
+	}
+	timer_start(&call->timer, request->timeout_ms);
+	origin->n_users++;
+	return call;
+}
