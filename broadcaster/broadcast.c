@@ -19,7 +19,7 @@ const char *broadcast_phase_name(enum broadcast_phase phase)
 #define TO(p) (1u << BROADCAST_##p)
 
 static const unsigned int transitions[] = {
-	[BROADCAST_OPENING] = TO(STREAMING) | TO(ABORTING),
+	[BROADCAST_OPENING] = TO(STREAMING) | TO(ABORTING) | TO(COMMITTED),
 	[BROADCAST_STREAMING] = TO(STAGING) | TO(ABORTING),
 	[BROADCAST_STAGING] = TO(READY) | TO(ABORTING),
 	[BROADCAST_READY] = TO(COMMITTING) | TO(ABORTING),
@@ -177,6 +177,22 @@ unsigned int broadcast_copies(const struct broadcast *b)
 		legs_that(b, leg_is_committed));
 }
 
+bool broadcast_adopt(struct broadcast *b)
+{
+	if (!is_met(b, leg_is_committed))
+		return false;
+	for (unsigned int i = 0; i < n_legs(b); i++) {
+		const struct leg *leg = &b->legs[i];
+
+		if (leg->state != LEG_COMMITTED)
+			continue;
+		b->bytes = leg->size;
+		memcpy(b->context.sha256, leg->sha256, sizeof(leg->sha256));
+	}
+	enter(b, BROADCAST_COMMITTED);
+	return true;
+}
+
 /* ---- verdict --------------------------------------------------------------------- */
 
 /* Did a target refuse the content, so that sending it again is no use? */
@@ -230,22 +246,31 @@ static uint64_t copies_of(const struct broadcast *b, const char *sha256)
 	return bits;
 }
 
-/* The digest that enough verified copies share; "" when there is none. */
+/*
+ * The digest that enough verified copies share, the most common one where
+ * several would do; "" when there is none, or two are equally common.
+ */
 static const char *agreed_digest(const struct broadcast *b)
 {
 	const struct policy *policy = &b->front->settings->policy;
+	const char *best = "";
+	int most = 0;
 
 	for (unsigned int i = 0; i < n_legs(b); i++) {
 		const struct leg *leg = &b->legs[i];
+		uint64_t copies = copies_of(b, leg->sha256);
+		int n = __builtin_popcountll(copies);
 
-		if (!leg_is_ready(leg) || !*leg->sha256)
+		if (!leg_is_ready(leg) || !*leg->sha256 ||
+		    !strcmp(leg->sha256, best))
 			continue;
 		if (*b->claimed && strcmp(b->claimed, leg->sha256) != 0)
 			continue;
-		if (policy_is_met(policy, copies_of(b, leg->sha256)))
-			return leg->sha256;
+		if (n >= most && policy_is_met(policy, copies))
+			best = n == most ? "" : leg->sha256;
+		most = n > most ? n : most;
 	}
-	return "";
+	return best;
 }
 
 static bool no_leg_has_digest(const struct broadcast *b)

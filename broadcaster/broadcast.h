@@ -71,6 +71,12 @@ void broadcast_open(struct broadcast *b);
 /* Name, type, size and id are known now (b->info): the heads may be sent. */
 void broadcast_offer(struct broadcast *b);
 
+/*
+ * Copies that were found already (leg_adopt) satisfy the policy: the object is
+ * COMMITTED, nothing is to be sent. False: they do not, nothing has changed.
+ */
+bool broadcast_adopt(struct broadcast *b);
+
 /* Are enough targets connected (or further) for the policy? */
 bool broadcast_is_connected(const struct broadcast *b);
 
