@@ -33,7 +33,7 @@ MAY_INCLUDE = {
 LIBRARY_OWNERS = {
     r"event2/|event\.h|evutil\.h": r"common/(loop|http_server|http_client)",
     r"curl/": r"common/(http_client|http_call)",
-    r"openssl/": r"common/(digest|uuid|http_is_auth|http_server|http_auth)",
+    r"openssl/": r"common/",
 }
 
 # Files that are pure: no library, socket, clock or log; what they may include.
