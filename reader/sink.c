@@ -1,0 +1,443 @@
+#include "reader/sink.h"
+
+#include "common/clock.h"
+
+#include "reader/sink_impl.h"
+
+#include <stdlib.h>
+
+#define SINK_TYPE_KIND(name) #name,
+const char *const store_kinds[] = { SINK_TYPES(SINK_TYPE_KIND) NULL };
+
+#define SINK_TYPE_ROW(name) &sink_type_##name,
+static const struct sink_type *const types[] = { SINK_TYPES(SINK_TYPE_ROW) };
+
+/* ---- the sequence ---------------------------------------------------------- */
+
+#define IN(state) (1u << (state))
+
+/* In which states an operation may begin, and where its success leads. */
+static const struct {
+	unsigned int from;
+	enum sink_state to;
+	bool stays;	/* the state remains what it is */
+} rules[] = {
+	[SINK_OPENING] = { .from = IN(SINK_NEW), .to = SINK_OPEN },
+	[SINK_WRITING] = { .from = IN(SINK_OPEN) | IN(SINK_STAGED),
+			   .to = SINK_OPEN },
+	[SINK_STAGING] = { .from = IN(SINK_OPEN) | IN(SINK_STAGED),
+			   .to = SINK_STAGED },
+	[SINK_SUSPENDING] = { .from = IN(SINK_OPEN) | IN(SINK_STAGED),
+			      .stays = true },
+	[SINK_COMMITTING] = { .from = IN(SINK_STAGED), .to = SINK_COMMITTED },
+	[SINK_ABORTING] = { .from = IN(SINK_OPEN) | IN(SINK_STAGED) |
+				    IN(SINK_COMMITTED) | IN(SINK_FAILED),
+			    .to = SINK_GONE },
+};
+
+static void begin(struct sink *sink, enum sink_op op, struct loop *loop,
+		  sink_done_fn *done, void *arg)
+{
+	CHECK(sink->op == SINK_IDLE);
+	CHECK(rules[op].from & IN(sink->state));
+	sink->op = op;
+	sink->op_bytes = 0;
+	sink->loop = loop;
+	sink->done = done;
+	sink->arg = arg;
+	sink->err = ERR_INIT;
+}
+
+static void enter_state(struct sink *sink, enum sink_op op)
+{
+	if (op != SINK_ABORTING && err_is_set(&sink->err))
+		sink->state = SINK_FAILED;
+	else if (!rules[op].stays)
+		sink->state = rules[op].to;
+}
+
+static void refuse(struct sink *sink, enum err_code code, const char *why)
+{
+	err_set(&sink->err, code, "%s", why);
+	sink_end(sink);
+}
+
+/* ---- what all stores share ---------------------------------------------------- */
+
+uint32_t object_id_hash(const char *id)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *id; id++)
+		hash = (hash ^ (unsigned char)*id) * 16777619u;
+	return hash;
+}
+
+bool object_is_same(const struct object *a, const struct object *b)
+{
+	return a->size == b->size && strcmp(a->sha256, b->sha256) == 0;
+}
+
+bool object_matches(const struct object *object, const char *query)
+{
+	/* In the "C" locale, which we never leave, this folds ASCII only. */
+	return strcasestr(object->name, query) != NULL;
+}
+
+static struct sink **bucket_of(struct store *store, const char *id)
+{
+	return &store->sinks[object_id_hash(id) % STORE_BUCKETS];
+}
+
+/* Enter the sink under its id; false when another one has it. */
+static bool enlist(struct sink *sink)
+{
+	struct store *store = sink->store;
+	struct sink **bucket = bucket_of(store, sink->object.id);
+	struct sink *other;
+
+	pthread_mutex_lock(&store->lock);
+	for (other = *bucket; other; other = other->next)
+		if (strcmp(other->object.id, sink->object.id) == 0)
+			break;
+	if (!other) {
+		sink->next = *bucket;
+		*bucket = sink;
+		sink->listed = true;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return sink->listed;
+}
+
+static struct digest *take_digest(struct store *store)
+{
+	struct digest *digest = NULL;
+
+	pthread_mutex_lock(&store->lock);
+	if (store->n_idle > 0)
+		digest = store->idle[--store->n_idle];
+	pthread_mutex_unlock(&store->lock);
+	return digest ? digest : digest_new();
+}
+
+/* Out of the table, and the digest back to the idle ones. */
+static void delist(struct sink *sink)
+{
+	struct store *store = sink->store;
+	struct sink **at = bucket_of(store, sink->object.id);
+
+	digest_reset(sink->digest);
+	pthread_mutex_lock(&store->lock);
+	while (sink->listed && *at != sink)
+		at = &(*at)->next;
+	if (sink->listed)
+		*at = sink->next;
+	if (store->n_idle < STORE_IDLE_DIGESTS) {
+		store->idle[store->n_idle++] = sink->digest;
+		sink->digest = NULL;
+	}
+	pthread_mutex_unlock(&store->lock);
+	digest_free(&sink->digest);
+}
+
+static void destroy(struct sink *sink)
+{
+	delist(sink);
+	sink->store->type->sink_free(sink);
+}
+
+/* ---- ends ------------------------------------------------------------------------ */
+
+/* `err` is a copy: what it lay in may be freed by `done`. */
+static void call_done(sink_done_fn *done, void *arg, const struct err *where)
+{
+	struct err err;
+
+	if (!err_is_set(where)) {
+		done(arg, NULL);
+		return;
+	}
+	err = *where;
+	done(arg, &err);
+}
+
+static void end_abort(struct sink *sink)
+{
+	sink_done_fn *done = sink->done;
+	void *arg = sink->arg;
+	struct err err = sink->err;
+
+	destroy(sink);
+	call_done(done, arg, &err);
+}
+
+void sink_end(struct sink *sink)
+{
+	enum sink_op op = sink->op;
+
+	CHECK(op != SINK_IDLE);
+	sink->op = SINK_IDLE;
+	enter_state(sink, op);
+	if (sink->state == SINK_GONE) {
+		end_abort(sink);
+		return;
+	}
+	if (!err_is_set(&sink->err))
+		sink->offset += sink->op_bytes;
+	sink->object.size = sink->offset;
+	call_done(sink->done, sink->arg, &sink->err);
+}
+
+void store_probe_end(void *arg)
+{
+	struct store_probe *probe = arg;
+
+	call_done(probe->done, probe->arg, &probe->err);
+}
+
+void store_lookup_end(void *arg)
+{
+	struct store_lookup *lookup = arg;
+
+	call_done(lookup->done, lookup->arg, &lookup->err);
+}
+
+void store_list_end(void *arg)
+{
+	struct store_list *list = arg;
+
+	call_done(list->done, list->arg, &list->err);
+}
+
+/* ---- stores ------------------------------------------------------------------------ */
+
+static const struct sink_type *find_type(const char *kind)
+{
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(types[i]->kind, kind) == 0)
+			return types[i];
+	return NULL;
+}
+
+struct store *store_open(const char *kind, const struct reader_settings *settings,
+			 struct workers *workers, struct err *err)
+{
+	const struct sink_type *type = find_type(kind);
+	struct store *store;
+
+	if (!type) {
+		err_set(err, ERR_CONFIG, "there is no kind of store \"%s\"",
+			kind);
+		return NULL;
+	}
+	store = type->store_open(settings, workers, err);
+	if (!store)
+		return NULL;
+	store->type = type;
+	store->workers = workers;
+	pthread_mutex_init(&store->lock, NULL);
+	return store;
+}
+
+void store_close(struct store **storep)
+{
+	struct store *store = *storep;
+
+	if (!store)
+		return;
+	*storep = NULL;
+	for (size_t i = 0; i < STORE_BUCKETS; i++)
+		CHECK(!store->sinks[i]);
+	while (store->n_idle > 0)
+		digest_free(&store->idle[--store->n_idle]);
+	pthread_mutex_destroy(&store->lock);
+	store->type->store_close(store);
+}
+
+const char *store_kind(const struct store *store)
+{
+	return store->type->kind;
+}
+
+bool store_can_append(const struct store *store)
+{
+	return store->type->can_append;
+}
+
+void store_check(struct store *store, struct store_probe *probe,
+		 struct loop *loop, sink_done_fn *done, void *arg)
+{
+	*probe = (struct store_probe){ .store = store,
+				       .done = done,
+				       .arg = arg };
+	store->type->check(probe, loop);
+}
+
+/* ---- sinks ------------------------------------------------------------------------- */
+
+static void fill_new(struct sink *sink, struct store *store,
+		     const struct object *object)
+{
+	sink->store = store;
+	sink->object = *object;
+	sink->object.size = 0;
+	sink->object.sha256[0] = '\0';
+}
+
+struct sink *sink_open(struct store *store, const struct object *object,
+		       struct loop *loop, sink_done_fn *done, void *arg)
+{
+	struct digest *digest = take_digest(store);
+	struct sink *sink = digest ? store->type->sink_new(store) : NULL;
+
+	if (!sink) {
+		digest_free(&digest);
+		return NULL;
+	}
+	fill_new(sink, store, object);
+	sink->digest = digest;
+	begin(sink, SINK_OPENING, loop, done, arg);
+	if (!uuid_is_valid(span_of(object->id)))
+		refuse(sink, ERR_CLIENT, "the object's identifier is no UUID");
+	else if (!enlist(sink))
+		refuse(sink, ERR_CONFLICT,
+		       "an object of this identifier is being stored already");
+	else
+		store->type->open(sink);
+	return sink;
+}
+
+void sink_write(struct sink *sink, struct loop *loop, struct span bytes,
+		sink_done_fn *done, void *arg)
+{
+	const struct sink_type *type = sink->store->type;
+
+	CHECK(bytes.len >= 1 && bytes.len <= INT32_MAX);
+	begin(sink, SINK_WRITING, loop, done, arg);
+	if (sink->state == SINK_STAGED && !type->can_append) {
+		refuse(sink, ERR_CONFLICT, "this store cannot append");
+		return;
+	}
+	sink->op_bytes = bytes.len;
+	sink->object.sha256[0] = '\0';
+	type->write(sink, bytes);
+}
+
+void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		void *arg)
+{
+	begin(sink, SINK_STAGING, loop, done, arg);
+	if (sink->state == SINK_STAGED) {
+		sink_end(sink);
+		return;
+	}
+	digest_hex(sink->digest, sink->object.sha256);
+	sink->object.created_ms = clock_wall_ms();
+	sink->store->type->stage(sink);
+}
+
+void sink_suspend(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		  void *arg)
+{
+	begin(sink, SINK_SUSPENDING, loop, done, arg);
+	if (sink->store->type->can_append)
+		sink->store->type->suspend(sink);
+	else
+		refuse(sink, ERR_CONFLICT, "this store cannot append");
+}
+
+void sink_commit(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		 void *arg)
+{
+	begin(sink, SINK_COMMITTING, loop, done, arg);
+	sink->store->type->commit(sink);
+}
+
+void sink_abort(struct sink *sink, struct loop *loop, sink_done_fn *done,
+		void *arg)
+{
+	begin(sink, SINK_ABORTING, loop, done, arg);
+	if (sink->listed)
+		sink->store->type->abort(sink);
+	else
+		sink_end(sink);
+}
+
+void sink_close(struct sink **sinkp)
+{
+	struct sink *sink = *sinkp;
+
+	if (!sink)
+		return;
+	*sinkp = NULL;
+	CHECK(sink->op == SINK_IDLE && sink->state == SINK_COMMITTED);
+	destroy(sink);
+}
+
+const struct object *sink_object(const struct sink *sink)
+{
+	return &sink->object;
+}
+
+uint64_t sink_offset(const struct sink *sink)
+{
+	return sink->offset;
+}
+
+bool sink_is_staged(const struct sink *sink)
+{
+	return sink->state == SINK_STAGED;
+}
+
+bool sink_is_failed(const struct sink *sink)
+{
+	return sink->state == SINK_FAILED;
+}
+
+/* ---- committed objects -------------------------------------------------------------- */
+
+static void begin_lookup(struct store *store, struct store_lookup *lookup,
+			 sink_done_fn *done, void *arg)
+{
+	lookup->store = store;
+	lookup->fd = -1;
+	lookup->done = done;
+	lookup->arg = arg;
+	lookup->err = ERR_INIT;
+}
+
+void store_find(struct store *store, struct store_lookup *lookup,
+		struct loop *loop, sink_done_fn *done, void *arg)
+{
+	begin_lookup(store, lookup, done, arg);
+	if (uuid_is_valid(span_of(lookup->id))) {
+		store->type->find(lookup, loop);
+		return;
+	}
+	err_set(&lookup->err, ERR_NOT_FOUND, "there is no such object");
+	store_lookup_end(lookup);
+}
+
+void store_delete(struct store *store, struct store_lookup *lookup,
+		  struct loop *loop, sink_done_fn *done, void *arg)
+{
+	begin_lookup(store, lookup, done, arg);
+	if (uuid_is_valid(span_of(lookup->id)))
+		store->type->remove(lookup, loop);
+	else
+		store_lookup_end(lookup);
+}
+
+void store_list(struct store *store, struct store_list *list, struct loop *loop,
+		sink_done_fn *done, void *arg)
+{
+	CHECK(list->limit >= 1 && list->limit <= STORE_LIST_MAX);
+	list->store = store;
+	list->rows = NULL;
+	list->n_rows = 0;
+	list->more = false;
+	list->done = done;
+	list->arg = arg;
+	list->err = ERR_INIT;
+	store->type->list(list, loop);
+}

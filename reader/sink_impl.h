@@ -1,0 +1,133 @@
+/*
+ * sink_impl.h - what a kind of store implements; only for reader/sink*.c
+ *
+ * A kind is one constant struct sink_type of functions and one row in
+ * SINK_TYPES. Its own store and sink structs begin with struct store and
+ * struct sink. Functions are only called by the wrappers in sink.c, which check
+ * the sequence, copy the object, keep the digest and count the bytes, so a type
+ * never asks whether it may.
+ *
+ *   wrapper ──▶ type->write(sink, bytes) ── … ──▶ sink_end(sink) ──▶ done
+ *
+ * Each operation ends with exactly one sink_end() (store_*_end()) on the loop
+ * it was begun on, with sink->err set or not, before or after the type's
+ * function has returned. After it the sink may be gone: touch nothing more.
+ */
+#ifndef READER_SINK_IMPL_H
+#define READER_SINK_IMPL_H
+
+#include "reader/sink.h"
+
+#include <pthread.h>
+
+/* All kinds; the first is what people use. */
+#define SINK_TYPES(X) \
+	X(file) \
+	X(exec) \
+	X(discard)
+
+struct sink_type {
+	const char *kind;
+	bool can_append;	/* write after stage or suspend; else refused */
+
+	/* As store_open(): NULL with `err`. The base is filled in afterwards. */
+	struct store *(*store_open)(const struct reader_settings *settings,
+				    struct workers *workers, struct err *err);
+	void (*store_close)(struct store *store);
+	void (*check)(struct store_probe *probe, struct loop *loop);
+	void (*find)(struct store_lookup *lookup, struct loop *loop);
+	void (*remove)(struct store_lookup *lookup, struct loop *loop);
+	void (*list)(struct store_list *list, struct loop *loop);
+
+	/* Zeroed but for the type's own members; NULL when out of memory. */
+	struct sink *(*sink_new)(struct store *store);
+	/* Free the memory; after abort or commit, or when open never ran. */
+	void (*sink_free)(struct sink *sink);
+	void (*open)(struct sink *sink);
+	/* Digests `bytes` itself, on the thread where it handles them. */
+	void (*write)(struct sink *sink, struct span bytes);
+	/* sink->object is complete: size, sha256, created_ms. */
+	void (*stage)(struct sink *sink);
+	void (*suspend)(struct sink *sink);	/* NULL when it cannot append */
+	void (*commit)(struct sink *sink);
+	/* Undo what open and the later ones did, however far they came. */
+	void (*abort)(struct sink *sink);
+};
+
+#define SINK_TYPE_DECLARE(name) extern const struct sink_type sink_type_##name;
+SINK_TYPES(SINK_TYPE_DECLARE)
+#undef SINK_TYPE_DECLARE
+
+#define STORE_BUCKETS 256u
+#define STORE_IDLE_DIGESTS 64u
+
+struct store {
+	const struct sink_type *type;
+	struct workers *workers;
+	pthread_mutex_t lock;		/* the members below */
+	struct sink *sinks[STORE_BUCKETS];	/* by id: one sink an id */
+	struct digest *idle[STORE_IDLE_DIGESTS];	/* making one is dear */
+	size_t n_idle;
+};
+
+#define SINK_STATES(X) \
+	X(SINK_NEW, "sink_open() has not ended") \
+	X(SINK_OPEN, "takes bytes") \
+	X(SINK_STAGED, "complete, invisible") \
+	X(SINK_COMMITTED, "visible") \
+	X(SINK_FAILED, "an operation failed: only abort is left") \
+	X(SINK_GONE, "aborted")
+
+#define SINK_STATE_NAME(name, meaning) name,
+enum sink_state { SINK_STATES(SINK_STATE_NAME) };
+#undef SINK_STATE_NAME
+
+enum sink_op {
+	SINK_IDLE,
+	SINK_OPENING,
+	SINK_WRITING,
+	SINK_STAGING,
+	SINK_SUSPENDING,
+	SINK_COMMITTING,
+	SINK_ABORTING,
+};
+
+struct sink {
+	struct store *store;
+	struct sink *next;		/* in its bucket */
+	bool listed;			/* in the store's table: open was begun */
+	enum sink_state state;
+	struct object object;
+	uint64_t offset;		/* bytes of the writes that ended well */
+	struct digest *digest;		/* of those bytes; the type updates it */
+	bool published;			/* by the type: commit made the object */
+	/* the operation that runs */
+	enum sink_op op;
+	size_t op_bytes;
+	struct loop *loop;
+	sink_done_fn *done;
+	void *arg;
+	struct err err;
+};
+
+/* The running operation has ended, well unless sink->err is set. */
+void sink_end(struct sink *sink);
+
+/*
+ * The same for the requests of a store: the argument is the store_probe,
+ * store_lookup or store_list, so that they can be a job's `done` as they are.
+ */
+void store_probe_end(void *probe);
+void store_lookup_end(void *lookup);
+void store_list_end(void *list);
+
+/* A number for tables by identifier (FNV-1a). */
+uint32_t object_id_hash(const char *id);
+
+/* Have the two the same content: size and digest? */
+bool object_is_same(const struct object *a, const struct object *b);
+
+/* Does the object's name contain `query`, ASCII letters without case? */
+bool object_matches(const struct object *object, const char *query);
+
+#endif
