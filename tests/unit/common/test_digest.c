@@ -204,7 +204,7 @@ static const char *const malformed[] = {
 	"sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0A:",
 	"sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa==:",
 	"sha-256=:ung=v48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:",
-	"sha-256=:AAAA:," FIELD_ABC,
+	("sha-256=:AAAA:," FIELD_ABC),
 };
 
 START_TEST(a_malformed_field_is_the_clients_fault)
