@@ -37,7 +37,7 @@ static enum intake_event end(struct intake *intake)
 	return INTAKE_END;
 }
 
-/* ---- a raw body ------------------------------------------------------------ */
+/* ---- a raw body ------------------------------------------------------- */
 
 static enum intake_event receive_raw(struct intake *intake, struct ring *ring,
 				     struct err *err)
@@ -75,7 +75,7 @@ static enum intake_event next_raw(struct intake *intake, struct ring *ring,
 	return receive_raw(intake, ring, err);
 }
 
-/* ---- a form ---------------------------------------------------------------- */
+/* ---- a form ----------------------------------------------------------- */
 
 /*
  * Copy to the ring's head, around the end of its memory if need be. The data

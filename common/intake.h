@@ -1,5 +1,5 @@
 /*
- * intake.h - a request's body as a sequence of objects, read straight into a ring
+ * intake.h - a request's body as a sequence of objects, read into a ring
  *
  * A raw body is one object; a multipart/form-data body is one object for each
  * file part, in order. Either way the caller sees the same sequence:
@@ -34,7 +34,7 @@ enum intake_event {
 struct intake {
 	struct http_exchange *x;
 	/* of the current object; valid from INTAKE_OBJECT to its end */
-	const char *name;		/* file name of a part; "" for a raw body */
+	const char *name;		/* a part's file name; "" if raw */
 	const char *content_type;	/* of the part; "" when not given */
 	uint64_t received;		/* bytes of all objects so far */
 	/* own */
@@ -46,8 +46,8 @@ struct intake {
 };
 
 /*
- * Begin, for a raw body or a form by the request's Content-Type. A form's parser
- * is allocated here. -1: 400 (no boundary) or ERR_MEMORY.
+ * Begin, for a raw body or a form by the request's Content-Type. A form's
+ * parser is allocated here. -1: 400 (no boundary) or ERR_MEMORY.
  */
 int intake_init(struct intake *intake, struct http_exchange *x, bool as_form,
 		struct err *err) MUST_CHECK;

@@ -103,9 +103,9 @@ static enum multipart_event drop(struct multipart *m, size_t n, struct err *err)
 	return fail(m);
 }
 
-/* ---- the delimiter --------------------------------------------------------- */
+/* ---- the delimiter ---------------------------------------------------- */
 
-/* Take what goes on with the delimiter; false, and nothing taken, if not all. */
+/* Take what goes on with the delimiter; false, nothing taken, if not all. */
 static bool match(struct multipart *m, struct span *in)
 {
 	size_t n = m->delimiter_len - m->matched;
@@ -236,7 +236,7 @@ static enum multipart_event on_close_line(struct multipart *m, char c,
 	return drop(m, 1, err);
 }
 
-/* ---- a part's head --------------------------------------------------------- */
+/* ---- a part's head ---------------------------------------------------- */
 
 static struct span *slot(struct part_fields *fields, struct span name)
 {
@@ -257,7 +257,7 @@ static int read_field(struct part_fields *fields, struct span line,
 	struct span *known;
 
 	if (++fields->n > MULTIPART_MAX_PART_FIELDS)
-		return err_set_status(err, 431, "a part has more than %u fields",
+		return err_set_status(err, 431, "over %u fields in a part",
 				      MULTIPART_MAX_PART_FIELDS);
 	if (!value.ptr || !http1_is_token(name) || !http1_is_field_value(value))
 		return err_set_status(err, 400, "a part's head is malformed");
@@ -304,8 +304,8 @@ static int read_disposition(struct multipart *m, struct span value,
 
 	if (!span_eq_nocase(media_type(value), SPAN_LIT("form-data")))
 		return err_set_status(err, 400, "a part is not form-data");
-	if (http1_param(value, "name", m->part_name, sizeof(m->part_name)) <= 0 ||
-	    !http1_is_utf8(span_of(m->part_name)))
+	found = http1_param(value, "name", m->part_name, sizeof(m->part_name));
+	if (found <= 0 || !http1_is_utf8(span_of(m->part_name)))
 		return err_set_status(err, 400, "a part's name is missing, "
 						"malformed or too long");
 	found = http1_disposition_filename(value, m->part_filename,
@@ -335,13 +335,14 @@ static int begin_part(struct multipart *m, struct span head, struct err *err)
 	return 0;
 }
 
-/* Pile the head up until its empty line; what follows stays in *in. */
-static enum multipart_event on_head(struct multipart *m, struct span *in,
-				    struct err *err)
+/*
+ * Pile the head up until its empty line; what follows stays in *in. Where the
+ * empty line's CRLF CRLF begins, or NULL while it is not there.
+ */
+static const char *pile_up(struct multipart *m, struct span *in)
 {
 	size_t from = m->head_len < 3 ? 0 : m->head_len - 3;
 	size_t n = sizeof(m->head) - m->head_len;
-	size_t left_over;
 	const char *end;
 
 	if (n > in->len)
@@ -350,18 +351,27 @@ static enum multipart_event on_head(struct multipart *m, struct span *in,
 	m->head_len += n;
 	end = memmem(m->head + from, m->head_len - from, CRLF CRLF,
 		     2 * CRLF_LEN);
+	if (end)
+		n -= (size_t)(m->head + m->head_len - end) - 2 * CRLF_LEN;
+	advance(in, n);
+	return end;
+}
+
+static enum multipart_event on_head(struct multipart *m, struct span *in,
+				    struct err *err)
+{
+	const char *end = pile_up(m, in);
+	struct span fields;
+
+	if (!end && m->head_len < sizeof(m->head))
+		return MULTIPART_MORE;
 	if (!end) {
-		advance(in, n);
-		if (m->head_len < sizeof(m->head))
-			return MULTIPART_MORE;
 		err_set_status(err, 431, "a part's head is over %u bytes",
 			       MULTIPART_MAX_PART_HEAD);
 		return fail(m);
 	}
-	left_over = m->head_len - (size_t)(end - m->head) - 2 * CRLF_LEN;
-	advance(in, n - left_over);
-	if (begin_part(m, span_make(m->head + CRLF_LEN,
-				    (size_t)(end - m->head)), err) < 0)
+	fields = span_make(m->head + CRLF_LEN, (size_t)(end - m->head));
+	if (begin_part(m, fields, err) < 0)
 		return fail(m);
 	/* A part without a body: the empty line's CRLF is the delimiter's. */
 	m->matched = m->borrowed = CRLF_LEN;
@@ -369,7 +379,7 @@ static enum multipart_event on_head(struct multipart *m, struct span *in,
 	return MULTIPART_PART;
 }
 
-/* ---- a part's body --------------------------------------------------------- */
+/* ---- a part's body ---------------------------------------------------- */
 
 /* Data of parts that are no files, up to the limit; what is over it is lost. */
 static enum multipart_event field_data(struct multipart *m, struct span *data)
@@ -401,7 +411,7 @@ static enum multipart_event on_too_much(struct multipart *m, struct err *err)
 	return fail(m);
 }
 
-/* ---- all of it ------------------------------------------------------------- */
+/* ---- all of it -------------------------------------------------------- */
 
 static char take_byte(struct span *in)
 {
@@ -480,5 +490,5 @@ int multipart_finish(const struct multipart *m, struct err *err)
 	if (m->state == CLOSE_PADDING || m->state == CLOSE_LF ||
 	    m->state == EPILOGUE)
 		return 0;
-	return err_set_status(err, 400, "the form ends before its last boundary");
+	return err_set_status(err, 400, "the form has no last boundary");
 }

@@ -23,7 +23,7 @@
 #define MULTIPART_MAX_PART_FIELDS 16u	/* fields of a part's head: 431 */
 #define MULTIPART_MAX_PARTS 64u		/* 400 */
 #define MULTIPART_MAX_FIELD_BYTES 65536u /* all parts that are no files: 413 */
-#define MULTIPART_MAX_PREAMBLE 65536u	/* padding and epilogue included: 400 */
+#define MULTIPART_MAX_PREAMBLE 65536u	/* with padding and epilogue: 400 */
 #define MULTIPART_MAX_NAME 1024u	/* decoded name and file name: 400 */
 
 enum multipart_event {
@@ -31,16 +31,16 @@ enum multipart_event {
 	MULTIPART_PART,		/* a part begins: see the part_* members */
 	MULTIPART_DATA,		/* *data: bytes of the current part's body */
 	MULTIPART_PART_END,	/* the current part is complete */
-	MULTIPART_END,		/* close delimiter seen; only epilogue follows */
+	MULTIPART_END,		/* close delimiter seen; epilogue may follow */
 	MULTIPART_BAD,		/* err: malformed or over a limit */
 };
 
 struct multipart {
-	/* of the current part, valid from MULTIPART_PART to MULTIPART_PART_END */
+	/* the current part; from MULTIPART_PART to MULTIPART_PART_END */
 	char part_name[MULTIPART_MAX_NAME];	/* form field, UTF-8 */
 	char part_filename[MULTIPART_MAX_NAME];	/* "" when it has none */
 	char part_content_type[256];		/* "" when not given */
-	bool part_is_file;			/* a filename parameter stood there */
+	bool part_is_file;	/* a filename parameter stood there */
 	/* the parser's own */
 	int state;
 	char delimiter[MULTIPART_MAX_BOUNDARY + 5];	/* CRLF--boundary */

@@ -79,14 +79,15 @@ void ring_attach(struct ring *ring, struct ring_cursor *cursor);
 /* Take the cursor out; a cursor that is not attached is left alone. */
 void ring_detach(struct ring *ring, struct ring_cursor *cursor);
 
-/* Bytes behind the head; the cursor must be attached (also for the next two). */
+/* Bytes behind the head. From here on the cursor must be attached. */
 size_t ring_lag(const struct ring *ring, const struct ring_cursor *cursor);
 
 /*
  * The contiguous unread bytes at the cursor; empty when it has caught up.
  * Valid until the cursor advances past them.
  */
-struct span ring_peek(const struct ring *ring, const struct ring_cursor *cursor);
+struct span ring_peek(const struct ring *ring,
+		      const struct ring_cursor *cursor);
 
 /* Move the cursor on by `len` <= ring_lag(). */
 void ring_advance(struct ring *ring, struct ring_cursor *cursor, size_t len);

@@ -1,7 +1,7 @@
 /*
  * random.h - random numbers for tests that a seed brings back
  *
- * random_begin() prints the seed; TEST_SEED=… in the environment repeats a run.
+ * random_begin() prints the seed; the variable TEST_SEED repeats a run.
  */
 #ifndef TESTS_UNIT_RANDOM_H
 #define TESTS_UNIT_RANDOM_H

@@ -5,7 +5,7 @@
 
 #include "tests/unit/random.h"
 
-/* ---- a request that delivers its body in scripted pieces -------------------- */
+/* ---- a request that delivers its body in scripted pieces -------------- */
 
 struct http_exchange {
 	struct span content_type;
@@ -53,7 +53,7 @@ enum http_body http_body_read(struct http_exchange *x, char *buf, size_t room,
 	return HTTP_BODY_DATA;
 }
 
-/* ---- an application that drains the ring and writes down what it sees ------- */
+/* ---- an application that drains the ring and writes down what it sees - */
 
 enum drain {
 	DRAIN_RANDOM,	/* any amount after each event */
@@ -214,7 +214,7 @@ static void play(bool as_form, struct span body, size_t first, size_t step)
 		;
 }
 
-/* ---- raw bodies -------------------------------------------------------------- */
+/* ---- raw bodies ------------------------------------------------------- */
 
 START_TEST(a_raw_body_is_one_object)
 {
@@ -263,7 +263,7 @@ START_TEST(the_end_is_told_again)
 }
 END_TEST
 
-/* ---- forms ------------------------------------------------------------------- */
+/* ---- forms ------------------------------------------------------------ */
 
 #define NL "\r\n"
 #define D NL "--XYZ" NL
@@ -274,9 +274,9 @@ END_TEST
 
 START_TEST(each_file_of_a_form_is_an_object)
 {
-	play(true, SPAN_LIT("--XYZ" NL FILE_("a.txt") TYPE("text/plain") NL "one"
-			    D FILE_("b") NL D FILE_("c") NL "three" CLOSE),
-	     1000, 1);
+	play(true, SPAN_LIT("--XYZ" NL FILE_("a.txt") TYPE("text/plain") NL
+			    "one" D FILE_("b") NL D FILE_("c") NL "three"
+			    CLOSE), 1000, 1);
 	ck_assert(run_saw(SPAN_LIT("<a.txt:text/plain>one</><b:></>"
 				   "<c:>three</>.")));
 	ck_assert_uint_eq(run.intake.received, 8);
@@ -373,7 +373,7 @@ START_TEST(a_ring_with_room_for_withheld_bytes_only_is_full)
 }
 END_TEST
 
-/* ---- a form larger than the ring, cut everywhere ----------------------------- */
+/* ---- a form larger than the ring, cut everywhere ---------------------- */
 
 static char form[8192], expected[8192];
 static size_t form_len, expected_len;
@@ -447,7 +447,7 @@ START_TEST(a_form_may_be_cut_anywhere)
 }
 END_TEST
 
-START_TEST(a_form_may_be_cut_anywhere_with_a_ring_reset_between_objects)
+START_TEST(a_form_may_be_cut_anywhere_and_the_ring_be_reset)
 {
 	run.reset = true;
 	check_all_cuts();
@@ -533,8 +533,7 @@ static void add_cuts(Suite *suite)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_form_may_be_cut_anywhere);
-	tcase_add_test(
-		tc, a_form_may_be_cut_anywhere_with_a_ring_reset_between_objects);
+	tcase_add_test(tc, a_form_may_be_cut_anywhere_and_the_ring_be_reset);
 	tcase_add_test(tc, a_form_may_be_cut_anywhere_with_a_slow_reader);
 	tcase_add_loop_test(tc, a_form_may_wrap_anywhere, 0, 4);
 	tcase_add_test(tc, a_ring_that_nobody_reads_takes_the_whole_form);
