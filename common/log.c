@@ -40,7 +40,8 @@ struct line {
  */
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
+	pthread_cond_t changed; /* for the writer */
+	pthread_cond_t ended;	/* for log_exit() */
 	pthread_t writer;
 	enum {
 		DIRECT,	  /* no writer: each line is written by its caller */
@@ -55,6 +56,7 @@ static struct {
 } queue = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.changed = PTHREAD_COND_INITIALIZER,
+	.ended = PTHREAD_COND_INITIALIZER,
 };
 
 static atomic_int least_level = LOG_INFO;
@@ -304,6 +306,7 @@ static void *run_writer(void *arg)
 			pthread_cond_wait(&queue.changed, &queue.lock);
 	}
 	queue.state = DIRECT;
+	pthread_cond_signal(&queue.ended);
 	pthread_mutex_unlock(&queue.lock);
 	return arg;
 }
@@ -409,44 +412,41 @@ int log_init(enum log_level level, const char *format, struct err *err)
 	return 0;
 }
 
-/* Tell the writer to end when all is written. False: there is none. */
-static bool stop_writer(void)
-{
-	bool runs;
-
-	pthread_mutex_lock(&queue.lock);
-	runs = queue.state == QUEUED;
-	if (runs)
-		queue.state = STOPPING;
-	pthread_cond_signal(&queue.changed);
-	pthread_mutex_unlock(&queue.lock);
-	return runs;
-}
-
-static bool join_writer(void)
+/* With the lock: has the writer written all in time? */
+static bool wait_for_end(void)
 {
 	struct timespec until;
+	int status = 0;
 
 	CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
 	until.tv_sec += FLUSH_SECONDS;
-	return pthread_clockjoin_np(queue.writer, NULL, CLOCK_MONOTONIC,
-				    &until) == 0;
+	while (queue.state == STOPPING && status != ETIMEDOUT)
+		status = pthread_cond_clockwait(&queue.ended, &queue.lock,
+						CLOCK_MONOTONIC, &until);
+	return queue.state == DIRECT;
 }
 
-/* It hangs in write(2): the end of the process must not wait for that. */
-static void leave_writer(void)
+/* A writer that hangs in write(2) is left there: no process waits for that. */
+static void stop_writer(void)
 {
-	pthread_mutex_lock(&queue.lock);
-	if (queue.state == STOPPING)
+	pthread_t writer = queue.writer;
+
+	queue.state = STOPPING;
+	pthread_cond_signal(&queue.changed);
+	if (wait_for_end()) {
+		pthread_join(writer, NULL);
+	} else {
 		queue.state = BLOCKED;
-	pthread_mutex_unlock(&queue.lock);
-	pthread_detach(queue.writer);
+		pthread_detach(writer);
+	}
 }
 
 void log_exit(void)
 {
-	if (stop_writer() && !join_writer())
-		leave_writer();
+	pthread_mutex_lock(&queue.lock);
+	if (queue.state == QUEUED)
+		stop_writer();
+	pthread_mutex_unlock(&queue.lock);
 }
 
 uint64_t log_dropped(void)
