@@ -216,16 +216,17 @@ class Reader(Program):
     def content(self, object_id, *fields):
         return get(self.port, f"/objects/{object_id}", *self.auth(), *fields)
 
-    def files(self):
-        """Every regular file below the store's directory."""
-        return [p for p in self.store.rglob("*") if p.is_file()]
-
     def leftovers(self):
-        """Files that no visible object accounts for: staged or orphaned."""
-        ids = set(self.objects())
-        return [p for p in self.files()
-                if not any(i in p.as_posix() for i in ids)
-                or "stag" in p.as_posix() or "tmp" in p.as_posix()]
+        """Folders of the store that belong to no visible object."""
+        visible = set(self.objects())
+        return [p for p in [*self.store.glob("staging/*"),
+                            *self.store.glob("objects/*/*")]
+                if p.parent.name == "staging" or p.name not in visible]
+
+    def staged(self):
+        """Ids of what is on its way, and how many bytes of it are there."""
+        return {p.parent.name: p.stat().st_size
+                for p in self.store.glob("staging/*/data")}
 
 
 class Scenario(unittest.TestCase):
