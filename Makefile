@@ -72,12 +72,12 @@ DOCDIR ?= $(PREFIX)/share/doc/stream-broadcast
 JOBS := $(shell nproc)
 AGAIN = $(MAKE) --no-print-directory \
 	$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
-PROGRAMS := $(OBJ)/broadcaster $(OBJ)/reader
+PROGRAMS := $(OBJ)/bin/broadcaster $(OBJ)/bin/reader
 
 .PHONY: all
 all: dist/broadcaster dist/reader ## build both programs (optimised, hardened, debug info)
 
-dist/broadcaster dist/reader: dist/%: $(OBJ)/%
+dist/broadcaster dist/reader: dist/%: $(OBJ)/bin/%
 	@mkdir -p $(@D)
 	@install -m 755 $< $@
 
@@ -87,9 +87,11 @@ run: ## build, start a broadcaster and two readers, upload FILE=path if given
 
 # ---- building ------------------------------------------------------------------
 
-$(OBJ)/broadcaster: $(OBJ)/cmd/broadcaster/main.o $(LIB_BROADCASTER) $(LIB_COMMON)
+$(OBJ)/bin/broadcaster: $(OBJ)/cmd/broadcaster/main.o $(LIB_BROADCASTER) $(LIB_COMMON)
+	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LDLIBS)
-$(OBJ)/reader: $(OBJ)/cmd/reader/main.o $(LIB_READER) $(LIB_COMMON)
+$(OBJ)/bin/reader: $(OBJ)/cmd/reader/main.o $(LIB_READER) $(LIB_COMMON)
+	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LDLIBS)
 
 $(LIB_COMMON): $(call objects,$(COMMON_SRC))
@@ -153,7 +155,7 @@ unit: $(UNIT_BIN) ## build and run the unit tests
 
 .PHONY: scenario
 scenario: $(PROGRAMS) ## run the real programs against scripted peers (SCENARIO=word selects)
-	@SCENARIO_BIN=$(OBJ) SCENARIO_MODE=$(MODE) COUNTS=$(OBJ)/scenario.count \
+	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) COUNTS=$(OBJ)/scenario.count \
 		tests/scenario/run.py $(SCENARIO)
 
 .PHONY: counts
@@ -174,7 +176,7 @@ valgrind: ## unit tests and the basic scenarios under valgrind
 	@$(AGAIN) MODE=debug build
 	@CK_FORK=no WRAPPER='$(VALGRIND)' scripts/unit.sh \
 		$(UNIT_SRC:tests/%.c=dist/obj/debug/tests/%)
-	@SCENARIO_BIN=dist/obj/debug SCENARIO_MODE=valgrind \
+	@SCENARIO_BIN=dist/obj/debug/bin SCENARIO_MODE=valgrind \
 		SCENARIO_WRAPPER='$(VALGRIND)' tests/scenario/run.py $(or $(SCENARIO),01_)
 
 .PHONY: coverage

@@ -17,7 +17,7 @@ import sys
 
 MAX_FUNCTION_LINES = 70
 MAX_FILE_LINES = 900
-MAX_COLUMNS = 90        # 80 is what .clang-format makes; this is the hard stop
+MAX_COLUMNS = 100       # 80 is what .clang-format makes; this is the hard stop
 
 # Which folders' headers a folder may include.
 MAY_INCLUDE = {
@@ -56,7 +56,7 @@ BANNED = {
     "strcpy": "snprintf or memcpy", "strcat": "snprintf",
     "sprintf": "snprintf", "vsprintf": "vsnprintf", "gets": "fgets",
     "strtok": "span_*", "atoi": "http1_parse_u64", "atol": "http1_parse_u64",
-    "alloca": "a fixed buffer", "asprintf": "snprintf",
+    "alloca": "a fixed buffer",
 }
 
 C_GLOBS = ["cmd/*/*.c", "common/*.[ch]", "broadcaster/*.[ch]", "reader/*.[ch]",
@@ -123,7 +123,7 @@ class Lint:
         for number, line in enumerate(source.lines, 1):
             if line != line.rstrip():
                 self.fault(source, number, "blanks", "blanks at the end")
-            if re.search(r"\b(TODO|FIXME|XXX|HACK)\b(?!.*#\d+)", line) and \
+            if re.search(r"\b(TODO|FIXME|HACK)\b(?!.*#\d+)", line) and \
                     source.path != "scripts/lint.py":
                 self.fault(source, number, "todo",
                            "unfinished work without an issue number")
@@ -151,7 +151,7 @@ class Lint:
             if "//" in line:
                 self.fault(source, number, "comment", "comments are /* */")
             for word in re.findall(r"\b([a-z]+)\s*\(", line):
-                if word in BANNED:
+                if word in BANNED and not source.path.startswith("tests/"):
                     self.fault(source, number, "banned",
                                f"{word}(): use {BANNED[word]}")
 
@@ -191,7 +191,7 @@ class Lint:
     def check_direction(self, source, number, name):
         folder = name.rpartition("/")[0]
         allowed = MAY_INCLUDE.get(source.folder)
-        if not folder:
+        if not folder and not source.path.startswith("tests/"):
             self.fault(source, number, "direction",
                        f'"{name}": paths are from the root')
         elif allowed is not None and folder not in allowed:
@@ -267,7 +267,7 @@ class Lint:
             self.check_words(source)
             self.check_includes(source)
             self.check_functions(source)
-            if source.is_header():
+            if source.is_header() and not source.path.startswith("tests/"):
                 self.check_header(source)
         scripts = self.files(SCRIPT_GLOBS)
         pythons = self.files(PYTHON_GLOBS)
