@@ -1,6 +1,7 @@
 #include "broadcaster/targets.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct target_list list;
