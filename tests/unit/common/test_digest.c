@@ -163,6 +163,7 @@ static const char *const malformed[] = {
 	"sha-256=:ungW",
 	"sha-256=ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
 	"SHA-256=:AAAA:",
+	"mD5=:AAAA:",
 	"=:AAAA:",
 	"1=:AAAA:",
 	",",

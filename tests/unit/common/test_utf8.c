@@ -31,6 +31,7 @@ static const struct span invalid[] = {
 	{"\xc2\xc2", 2},
 	{"\xe0\x9f\xbf", 3},
 	{"\xe2\x82", 2},
+	{"\xe2\x82\xac", 2}, /* the third byte is not part of it */
 	{"\xed\xa0\x80", 3},
 	{"\xed\xbf\xbf", 3},
 	{"\xf0\x8f\xbf\xbf", 4},
