@@ -109,40 +109,24 @@ static bool enlist(struct sink *sink)
 	return sink->listed;
 }
 
-static struct digest *take_digest(struct store *store)
-{
-	struct digest *digest = NULL;
-
-	pthread_mutex_lock(&store->lock);
-	if (store->n_idle > 0)
-		digest = store->idle[--store->n_idle];
-	pthread_mutex_unlock(&store->lock);
-	return digest ? digest : digest_new();
-}
-
-/* Out of the table, and the digest back to the idle ones. */
 static void delist(struct sink *sink)
 {
 	struct store *store = sink->store;
 	struct sink **at = bucket_of(store, sink->object.id);
 
-	digest_reset(sink->digest);
+	if (!sink->listed)
+		return;
 	pthread_mutex_lock(&store->lock);
-	while (sink->listed && *at != sink)
+	while (*at != sink)
 		at = &(*at)->next;
-	if (sink->listed)
-		*at = sink->next;
-	if (store->n_idle < STORE_IDLE_DIGESTS) {
-		store->idle[store->n_idle++] = sink->digest;
-		sink->digest = NULL;
-	}
+	*at = sink->next;
 	pthread_mutex_unlock(&store->lock);
-	digest_free(&sink->digest);
 }
 
 static void destroy(struct sink *sink)
 {
 	delist(sink);
+	digest_free(&sink->digest);
 	sink->store->type->sink_free(sink);
 }
 
@@ -248,8 +232,6 @@ void store_close(struct store **storep)
 	*storep = NULL;
 	for (size_t i = 0; i < STORE_BUCKETS; i++)
 		CHECK(!store->sinks[i]);
-	while (store->n_idle > 0)
-		digest_free(&store->idle[--store->n_idle]);
 	pthread_mutex_destroy(&store->lock);
 	store->type->store_close(store);
 }
@@ -287,7 +269,7 @@ static void fill_new(struct sink *sink, struct store *store,
 struct sink *sink_open(struct store *store, const struct object *object,
 		       struct loop *loop, sink_done_fn *done, void *arg)
 {
-	struct digest *digest = take_digest(store);
+	struct digest *digest = digest_new();
 	struct sink *sink = digest ? store->type->sink_new(store) : NULL;
 
 	if (!sink) {

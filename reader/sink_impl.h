@@ -59,15 +59,12 @@ SINK_TYPES(SINK_TYPE_DECLARE)
 #undef SINK_TYPE_DECLARE
 
 #define STORE_BUCKETS 256u
-#define STORE_IDLE_DIGESTS 64u
 
 struct store {
 	const struct sink_type *type;
 	struct workers *workers;
-	pthread_mutex_t lock;		/* the members below */
+	pthread_mutex_t lock;			/* guards `sinks` */
 	struct sink *sinks[STORE_BUCKETS];	/* by id: one sink an id */
-	struct digest *idle[STORE_IDLE_DIGESTS];	/* making one is dear */
-	size_t n_idle;
 };
 
 #define SINK_STATES(X) \

@@ -1,0 +1,693 @@
+/* What every kind of store must do: each test runs once for each kind. */
+#include "tests/unit/reader/store_fixture.h"
+
+#include <signal.h>
+
+static bool is_kept; /* does this kind keep content? */
+
+static void use(int kind)
+{
+	ck_assert_msg(open_store(store_kinds[kind]) == ERR_NONE, "%s",
+		      last.text);
+	is_kept = strcmp(store_kinds[kind], "file") == 0;
+}
+
+static int count_kinds(void)
+{
+	int n = 0;
+
+	while (store_kinds[n])
+		n++;
+	return n;
+}
+
+/* The committed object has this content, as far as the kind can tell. */
+static void expect_content(unsigned int number, const char *bytes, size_t len)
+{
+	char *there = malloc(len + 1), hex[DIGEST_HEX_SIZE];
+
+	MUST(find(number, is_kept));
+	hash(bytes, len, hex);
+	ck_assert_str_eq(lookup.object.sha256, hex);
+	ck_assert_uint_eq(lookup.object.size, len);
+	if (is_kept) {
+		ck_assert_int_eq(read(lookup.fd, there, len + 1), (int)len);
+		ck_assert_mem_eq(there, bytes, len);
+		close(lookup.fd);
+	}
+	free(there);
+}
+
+static void expect_text(unsigned int number, const char *text)
+{
+	expect_content(number, text, strlen(text));
+}
+
+static void expect_nothing(unsigned int number)
+{
+	ck_assert_int_eq(find(number, false), ERR_NOT_FOUND);
+	ck_assert_int_eq(lookup.fd, -1);
+	MUST(list_page("", "", 10));
+	ck_assert_uint_eq(list.n_rows, 0);
+	if (is_kept)
+		ck_assert_uint_eq(count_entries("root/staging"), 0);
+}
+
+/* Through all steps, in pieces of `piece` bytes. */
+static void store_content(unsigned int number, const char *bytes, size_t len,
+			  size_t piece)
+{
+	struct sink *sink = open_sink(number);
+
+	for (size_t at = 0; at < len; at += piece) {
+		size_t n = len - at < piece ? len - at : piece;
+
+		MUST(write_bytes(sink, bytes + at, n));
+		ck_assert_uint_eq(sink_offset(sink), at + n);
+	}
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	ck_assert_ptr_null(sink);
+}
+
+/* ---- stores ---------------------------------------------------------------------- */
+
+START_TEST(a_store_knows_its_kind)
+{
+	use(_i);
+	ck_assert_str_eq(store_kind(store), store_kinds[_i]);
+}
+END_TEST
+
+START_TEST(a_store_that_works_says_so)
+{
+	struct store_probe probe;
+
+	use(_i);
+	for (int i = 0; i < 3; i++) {
+		ended = false;
+		store_check(store, &probe, loop, on_ended, &last);
+		MUST(wait_end());
+	}
+	expect_nothing(1);
+}
+END_TEST
+
+/* ---- one object -------------------------------------------------------------------- */
+
+START_TEST(an_object_is_visible_only_after_its_commit)
+{
+	struct sink *sink;
+
+	use(_i);
+	sink = open_sink(1);
+	ck_assert_int_eq(find(1, false), ERR_NOT_FOUND);
+	MUST(write_text(sink, "content"));
+	ck_assert_int_eq(find(1, false), ERR_NOT_FOUND);
+	MUST(CALL(sink_stage, sink));
+	ck_assert_int_eq(find(1, false), ERR_NOT_FOUND);
+	MUST(list_page("", "", 10));
+	ck_assert_uint_eq(list.n_rows, 0);
+	MUST(CALL(sink_commit, sink));
+	expect_text(1, "content");
+	sink_close(&sink);
+}
+END_TEST
+
+START_TEST(a_staged_object_knows_its_size_and_digest)
+{
+	struct sink *sink;
+	char hex[DIGEST_HEX_SIZE];
+
+	use(_i);
+	sink = open_sink(1);
+	MUST(write_text(sink, "con"));
+	ck_assert_uint_eq(sink_object(sink)->size, 3);
+	ck_assert_str_eq(sink_object(sink)->sha256, "");
+	MUST(write_text(sink, "tent"));
+	ck_assert(!sink_is_staged(sink));
+	MUST(CALL(sink_stage, sink));
+	ck_assert(sink_is_staged(sink));
+	hash("content", 7, hex);
+	ck_assert_str_eq(sink_object(sink)->sha256, hex);
+	ck_assert_uint_eq(sink_object(sink)->size, 7);
+	MUST(CALL(sink_abort, sink));
+}
+END_TEST
+
+START_TEST(a_description_comes_back_as_it_was_given)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	use(_i);
+	memset(object.name, 'n', sizeof(object.name) - 1);
+	memcpy(object.name, "../\"\\\x01 \xc3\xa4\n", 10);
+	memset(object.content_type, '"', sizeof(object.content_type) - 1);
+	sink = open_object(&object);
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.id, object.id);
+	ck_assert_str_eq(lookup.object.name, object.name);
+	ck_assert_str_eq(lookup.object.content_type, object.content_type);
+	ck_assert_uint_eq(lookup.object.created_ms,
+			  sink_object(sink)->created_ms);
+	ck_assert_uint_gt(lookup.object.created_ms, 0);
+	sink_close(&sink);
+}
+END_TEST
+
+START_TEST(an_empty_object_is_an_object)
+{
+	use(_i);
+	store_content(1, "", 0, 1);
+	expect_text(1, "");
+}
+END_TEST
+
+START_TEST(objects_of_all_sizes_are_stored)
+{
+	static const size_t sizes[] = { 1, 2, 4095, 4096, 4097, 65535, 65537,
+					1000003 };
+	char *content = make_content(1000003);
+
+	use(_i);
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		store_content(i, content, sizes[i], 65521);
+		expect_content(i, content, sizes[i]);
+	}
+	free(content);
+}
+END_TEST
+
+START_TEST(one_byte_at_a_time_is_stored)
+{
+	use(_i);
+	store_content(1, "a byte at a time", 16, 1);
+	expect_text(1, "a byte at a time");
+}
+END_TEST
+
+START_TEST(a_large_object_is_stored)
+{
+	size_t len = (24 << 20) + 13;
+	char *content = make_content(len);
+
+	use(_i);
+	store_content(1, content, len, 256 << 10);
+	expect_content(1, content, len);
+	free(content);
+}
+END_TEST
+
+START_TEST(sinks_side_by_side_do_not_mix)
+{
+	struct sink *sinks[8];
+	char text[16];
+
+	use(_i);
+	for (unsigned int i = 0; i < 8; i++)
+		sinks[i] = open_sink(i);
+	for (unsigned int round = 0; round < 3; round++)
+		for (unsigned int i = 0; i < 8; i++) {
+			snprintf(text, sizeof(text), "%u.%u ", i, round);
+			MUST(write_text(sinks[i], text));
+		}
+	for (unsigned int i = 0; i < 8; i++) {
+		MUST(CALL(sink_stage, sinks[i]));
+		MUST(CALL(sink_commit, sinks[i]));
+		sink_close(&sinks[i]);
+		snprintf(text, sizeof(text), "%u.0 %u.1 %u.2 ", i, i, i);
+		expect_text(i, text);
+	}
+}
+END_TEST
+
+START_TEST(a_sink_may_change_loops_between_operations)
+{
+	struct err err = ERR_INIT;
+	struct loop *first, *other;
+	struct sink *sink;
+
+	use(_i);
+	first = loop;
+	other = loop_new(&err);
+	sink = open_sink(1);
+	loop = other;
+	MUST(write_text(sink, "content"));
+	loop = first;
+	MUST(CALL(sink_stage, sink));
+	loop = other;
+	MUST(CALL(sink_commit, sink));
+	loop = first;
+	loop_free(&other);
+	expect_text(1, "content");
+	sink_close(&sink);
+}
+END_TEST
+
+/* ---- abort ------------------------------------------------------------------------- */
+
+static void bring_to(struct sink *sink, int step)
+{
+	if (step >= 1)
+		MUST(write_text(sink, "content"));
+	if (step == 2 && store_can_append(store))
+		MUST(CALL(sink_suspend, sink));
+	if (step >= 3)
+		MUST(CALL(sink_stage, sink));
+	if (step == 4 && store_can_append(store))
+		MUST(CALL(sink_suspend, sink));
+	if (step >= 5)
+		MUST(CALL(sink_commit, sink));
+}
+
+START_TEST(an_abort_leaves_nothing_whenever_it_comes)
+{
+	struct sink *sink;
+
+	use(_i);
+	for (int step = 0; step <= 5; step++) {
+		sink = open_sink(1);
+		bring_to(sink, step);
+		MUST(CALL(sink_abort, sink));
+		expect_nothing(1);
+	}
+}
+END_TEST
+
+START_TEST(an_aborted_object_can_be_stored_again)
+{
+	struct sink *sink;
+
+	use(_i);
+	sink = open_sink(1);
+	MUST(write_text(sink, "first"));
+	MUST(CALL(sink_abort, sink));
+	store_text(1, "second");
+	expect_text(1, "second");
+}
+END_TEST
+
+/* ---- append -------------------------------------------------------------------------- */
+
+START_TEST(a_suspended_object_goes_on_where_it_was)
+{
+	struct sink *sink;
+
+	use(_i);
+	if (!store_can_append(store))
+		return;
+	sink = open_sink(1);
+	MUST(write_text(sink, "first, "));
+	MUST(CALL(sink_suspend, sink));
+	MUST(CALL(sink_suspend, sink));
+	ck_assert_uint_eq(sink_offset(sink), 7);
+	MUST(write_text(sink, "second"));
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	expect_text(1, "first, second");
+	sink_close(&sink);
+}
+END_TEST
+
+START_TEST(a_suspended_object_can_be_staged_as_it_is)
+{
+	struct sink *sink;
+
+	use(_i);
+	if (!store_can_append(store))
+		return;
+	sink = open_sink(1);
+	MUST(write_text(sink, "content"));
+	MUST(CALL(sink_suspend, sink));
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_suspend, sink));
+	ck_assert(sink_is_staged(sink));
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	expect_text(1, "content");
+	sink_close(&sink);
+}
+END_TEST
+
+START_TEST(a_staged_object_can_grow)
+{
+	struct sink *sink;
+
+	use(_i);
+	if (!store_can_append(store))
+		return;
+	sink = open_sink(1);
+	MUST(write_text(sink, "first, "));
+	MUST(CALL(sink_stage, sink));
+	MUST(write_text(sink, "second"));
+	ck_assert(!sink_is_staged(sink));
+	ck_assert_str_eq(sink_object(sink)->sha256, "");
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	expect_text(1, "first, second");
+	sink_close(&sink);
+}
+END_TEST
+
+START_TEST(a_store_that_cannot_append_refuses_to_suspend)
+{
+	struct sink *sink;
+
+	use(_i);
+	if (store_can_append(store))
+		return;
+	sink = open_sink(1);
+	MUST(write_text(sink, "content"));
+	ck_assert_int_eq(CALL(sink_suspend, sink), ERR_CONFLICT);
+	ck_assert(sink_is_failed(sink));
+	MUST(CALL(sink_abort, sink));
+	expect_nothing(1);
+}
+END_TEST
+
+START_TEST(a_store_that_cannot_append_refuses_more_after_stage)
+{
+	struct sink *sink;
+
+	use(_i);
+	if (store_can_append(store))
+		return;
+	sink = open_sink(1);
+	MUST(CALL(sink_stage, sink));
+	ck_assert_int_eq(write_text(sink, "more"), ERR_CONFLICT);
+	MUST(CALL(sink_abort, sink));
+	expect_nothing(1);
+}
+END_TEST
+
+/* ---- identifiers ------------------------------------------------------------------------ */
+
+START_TEST(an_identifier_has_one_sink_at_a_time)
+{
+	struct object object = make_object(1);
+	struct sink *first, *second;
+
+	use(_i);
+	first = open_sink(1);
+	second = open_object(&object);
+	ck_assert_int_eq(last.code, ERR_CONFLICT);
+	ck_assert(sink_is_failed(second));
+	MUST(CALL(sink_abort, second));
+	MUST(write_text(first, "first"));
+	MUST(CALL(sink_stage, first));
+	MUST(CALL(sink_commit, first));
+	sink_close(&first);
+	expect_text(1, "first");
+}
+END_TEST
+
+START_TEST(the_same_object_may_be_committed_again)
+{
+	use(_i);
+	store_text(1, "content");
+	store_text(1, "content");
+	expect_text(1, "content");
+	MUST(list_page("", "", 10));
+	ck_assert_uint_eq(list.n_rows, 1);
+	if (is_kept)
+		ck_assert_uint_eq(count_entries("root/staging"), 0);
+}
+END_TEST
+
+START_TEST(aborting_a_repetition_leaves_the_first)
+{
+	struct sink *sink;
+
+	use(_i);
+	store_text(1, "content");
+	sink = open_sink(1);
+	MUST(write_text(sink, "content"));
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	MUST(CALL(sink_abort, sink));
+	expect_text(1, "content");
+}
+END_TEST
+
+START_TEST(another_object_of_the_same_identifier_conflicts)
+{
+	struct sink *sink;
+
+	use(_i);
+	store_text(1, "first");
+	sink = open_sink(1);
+	MUST(write_text(sink, "other"));
+	MUST(CALL(sink_stage, sink));
+	ck_assert_int_eq(CALL(sink_commit, sink), ERR_CONFLICT);
+	ck_assert(sink_is_failed(sink));
+	MUST(CALL(sink_abort, sink));
+	expect_text(1, "first");
+}
+END_TEST
+
+START_TEST(only_a_uuid_is_an_identifier)
+{
+	static const char *const ids[] = { "", "..", "../../etc/passwd", "a",
+					   "01890000-0000-7000-8000-00000000000",
+					   "01890000-0000-7000-8000-00000000000G",
+					   "01890000-0000-7000-8000/00000000000a" };
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	use(_i);
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		snprintf(object.id, sizeof(object.id), "%s", ids[i]);
+		sink = open_object(&object);
+		ck_assert_int_eq(last.code, ERR_CLIENT);
+		MUST(CALL(sink_abort, sink));
+		ck_assert_int_eq(find_id(ids[i], false), ERR_NOT_FOUND);
+	}
+}
+END_TEST
+
+/* ---- delete ------------------------------------------------------------------------------ */
+
+START_TEST(a_deleted_object_is_gone)
+{
+	use(_i);
+	store_text(1, "content");
+	MUST(delete_object(1));
+	expect_nothing(1);
+}
+END_TEST
+
+START_TEST(deleting_what_is_not_there_succeeds)
+{
+	use(_i);
+	MUST(delete_object(1));
+	store_text(1, "content");
+	MUST(delete_object(1));
+	MUST(delete_object(1));
+	store_text(1, "content");
+	expect_text(1, "content");
+}
+END_TEST
+
+START_TEST(a_deleted_identifier_may_have_other_content)
+{
+	use(_i);
+	store_text(1, "first");
+	MUST(delete_object(1));
+	store_text(1, "second");
+	expect_text(1, "second");
+}
+END_TEST
+
+/* ---- lists --------------------------------------------------------------------------------- */
+
+static void store_many(unsigned int n)
+{
+	/* in no order: 7 and 50 have no common factor */
+	for (unsigned int i = 0; i < n; i++)
+		store_text(i * 7 % n, "x");
+}
+
+START_TEST(an_empty_store_has_an_empty_list)
+{
+	use(_i);
+	MUST(list_page("", "", STORE_LIST_MAX));
+	ck_assert_uint_eq(list.n_rows, 0);
+	ck_assert(!list.more);
+	ck_assert_ptr_nonnull(list.rows);
+}
+END_TEST
+
+START_TEST(pages_follow_each_other_by_identifier)
+{
+	char after[UUID_TEXT_SIZE] = "";
+	unsigned int number = 0;
+
+	use(_i);
+	store_many(50);
+	do {
+		MUST(list_page("", after, 7));
+		for (size_t i = 0; i < list.n_rows; i++, number++)
+			ck_assert_str_eq(list.rows[i].id,
+					 make_object(number).id);
+		memcpy(after, list.rows[list.n_rows - 1].id, sizeof(after));
+	} while (list.more);
+	ck_assert_uint_eq(number, 50);
+}
+END_TEST
+
+START_TEST(a_page_that_takes_all_has_no_more)
+{
+	use(_i);
+	store_many(20);
+	MUST(list_page("", "", 20));
+	ck_assert_uint_eq(list.n_rows, 20);
+	ck_assert(!list.more);
+	MUST(list_page("", "", 19));
+	ck_assert(list.more);
+}
+END_TEST
+
+START_TEST(a_query_selects_by_name_without_case)
+{
+	use(_i);
+	store_many(20);
+	MUST(list_page("oBJECT 1", "", 100));
+	ck_assert_uint_eq(list.n_rows, 11);
+	ck_assert_str_eq(list.rows[0].name, "Object 1");
+	ck_assert_str_eq(list.rows[10].name, "Object 19");
+	MUST(list_page("no such", "", 100));
+	ck_assert_uint_eq(list.n_rows, 0);
+}
+END_TEST
+
+START_TEST(a_query_goes_on_after_a_page)
+{
+	use(_i);
+	store_many(20);
+	MUST(list_page("object 1", make_object(10).id, 3));
+	ck_assert_uint_eq(list.n_rows, 3);
+	ck_assert_str_eq(list.rows[0].id, make_object(11).id);
+	ck_assert(list.more);
+}
+END_TEST
+
+/* ---- bugs of the caller ------------------------------------------------------------------------ */
+
+START_TEST(commit_before_stage_is_a_bug)
+{
+	struct sink *sink;
+
+	use(_i);
+	sink = open_sink(1);
+	drop_scratch();
+	CALL(sink_commit, sink);
+}
+END_TEST
+
+START_TEST(a_write_after_a_failure_is_a_bug)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	use(_i);
+	open_sink(1);
+	sink = open_object(&object);
+	drop_scratch();
+	write_text(sink, "more");
+}
+END_TEST
+
+START_TEST(closing_before_commit_is_a_bug)
+{
+	struct sink *sink;
+
+	use(_i);
+	sink = open_sink(1);
+	drop_scratch();
+	sink_close(&sink);
+}
+END_TEST
+
+#define CASES(X) \
+	X(a_store_knows_its_kind) \
+	X(a_store_that_works_says_so) \
+	X(an_object_is_visible_only_after_its_commit) \
+	X(a_staged_object_knows_its_size_and_digest) \
+	X(a_description_comes_back_as_it_was_given) \
+	X(an_empty_object_is_an_object) \
+	X(objects_of_all_sizes_are_stored) \
+	X(one_byte_at_a_time_is_stored) \
+	X(a_large_object_is_stored) \
+	X(sinks_side_by_side_do_not_mix) \
+	X(a_sink_may_change_loops_between_operations) \
+	X(an_abort_leaves_nothing_whenever_it_comes) \
+	X(an_aborted_object_can_be_stored_again) \
+	X(a_suspended_object_goes_on_where_it_was) \
+	X(a_suspended_object_can_be_staged_as_it_is) \
+	X(a_staged_object_can_grow) \
+	X(a_store_that_cannot_append_refuses_to_suspend) \
+	X(a_store_that_cannot_append_refuses_more_after_stage) \
+	X(an_identifier_has_one_sink_at_a_time) \
+	X(the_same_object_may_be_committed_again) \
+	X(aborting_a_repetition_leaves_the_first) \
+	X(another_object_of_the_same_identifier_conflicts) \
+	X(only_a_uuid_is_an_identifier) \
+	X(a_deleted_object_is_gone) \
+	X(deleting_what_is_not_there_succeeds) \
+	X(a_deleted_identifier_may_have_other_content) \
+	X(an_empty_store_has_an_empty_list) \
+	X(pages_follow_each_other_by_identifier) \
+	X(a_page_that_takes_all_has_no_more) \
+	X(a_query_selects_by_name_without_case) \
+	X(a_query_goes_on_after_a_page)
+
+static void free_list(void)
+{
+	free(list.rows);
+	list.rows = NULL;
+}
+
+static void add_cases(Suite *suite)
+{
+	TCase *tc = tcase_create("contract");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, make_loop, drop_loop);
+	tcase_add_checked_fixture(tc, NULL, free_list);
+#define ADD(name) tcase_add_loop_test(tc, name, 0, count_kinds());
+	CASES(ADD)
+#undef ADD
+	suite_add_tcase(suite, tc);
+}
+
+static void add_bugs(Suite *suite)
+{
+	TCase *tc = tcase_create("bugs");
+
+	tcase_add_checked_fixture(tc, make_loop, drop_loop);
+	tcase_add_loop_test_raise_signal(tc, commit_before_stage_is_a_bug,
+					 SIGABRT, 0, count_kinds());
+	tcase_add_loop_test_raise_signal(tc, a_write_after_a_failure_is_a_bug,
+					 SIGABRT, 0, count_kinds());
+	tcase_add_loop_test_raise_signal(tc, closing_before_commit_is_a_bug,
+					 SIGABRT, 0, count_kinds());
+	suite_add_tcase(suite, tc);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("sink contract");
+	SRunner *sr = srunner_create(suite);
+	int failed;
+
+	add_cases(suite);
+	add_bugs(suite);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
