@@ -157,6 +157,8 @@ struct http1_trailers {
  */
 struct http1_chunked {
 	int state;
+	bool is_response;	/* set it after init: errors are ERR_TARGET */
+	uint64_t size;		/* of the chunk, while its header is read */
 	uint64_t left;		/* data bytes still to come in this chunk */
 	uint64_t total;		/* data bytes announced so far, this chunk included */
 	uint64_t overhead;	/* framing bytes so far */
