@@ -463,17 +463,20 @@ static void end_reading(struct ingest *in)
 /* Tee: read, send, read on, as long as it moves, up to a turn's share. */
 static void pump_reading(struct ingest *in)
 {
-	unsigned int rounds = 0;
+	unsigned int rounds = 0, held;
 	uint64_t before;
 
 	do {
 		before = in->intake.received;
+		held = in->holds;
 		read_body(in);
+		held |= in->holds;
 		pump_objects(in);
 		update_holds(in);
 		if (in->body_ended && in->state == INGEST_READING)
 			end_reading(in);
-	} while (may_read(in) && in->intake.received > before &&
+	} while (may_read(in) &&
+		 (in->intake.received > before || held != in->holds) &&
 		 ++rounds < ROUNDS_PER_TURN);
 	if (rounds == ROUNDS_PER_TURN)
 		wake(in);
