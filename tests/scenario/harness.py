@@ -359,7 +359,8 @@ class Scenario(unittest.TestCase):
     def stop_programs(self):
         """Broadcasters first; the complaints about how they ended."""
         complaints = []
-        for program in sorted(self.programs, key=lambda p: p.kind):
+        started = [p for p in self.programs if p.process]
+        for program in sorted(started, key=lambda p: p.kind):
             try:
                 status = program.stop()
             except subprocess.TimeoutExpired:

@@ -20,6 +20,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
+from harness import BIN     # noqa: E402 (the path is set above)
+
 
 def load(path):
     """The tests of one file; its name starts with a digit, so no import."""
@@ -132,6 +134,10 @@ def main():
         for path, _, tests in files:
             print(*[short(t) for t in tests], sep="\n")
         return 0
+    missing = [n for n in ("broadcaster", "reader") if not (BIN / n).exists()]
+    if missing:
+        print(f"run: not built: {', '.join(missing)} in {BIN}", file=sys.stderr)
+        return 2
     began = time.monotonic()
     result = Result(args.verbose)
     for path, module, tests in files:
