@@ -19,22 +19,30 @@ struct reader_settings {
 	char exec_command[4096];	/* READER_EXEC_COMMAND: run by /bin/sh -c */
 	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS: after the last byte */
 	char token[512];		/* READER_TOKEN */
-	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL (seconds) */
+	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL, seconds there */
 	uint64_t max_uploads;		/* READER_MAX_UPLOADS */
+	uint64_t max_staged;		/* READER_MAX_STAGED: also at rest */
 	uint64_t max_upload_bytes;	/* READER_MAX_UPLOAD_BYTES */
 	uint64_t threads;		/* READER_THREADS; 0 = CPUs */
 	uint64_t disk_threads;		/* READER_DISK_THREADS */
 	uint64_t max_connections;	/* READER_MAX_CONNECTIONS */
+	uint64_t receive_buffer;	/* READER_RECEIVE_BUFFER: SO_RCVBUF */
 	uint64_t drain_timeout_ms;	/* READER_DRAIN_TIMEOUT_MS */
-	uint64_t head_timeout_ms, idle_timeout_ms, write_timeout_ms;
-	uint64_t min_rate, grace_ms;
-	int log_level;			/* READER_LOG_LEVEL */
-	int log_format;			/* READER_LOG_FORMAT */
+	uint64_t head_timeout_ms;	/* READER_HEAD_TIMEOUT_MS */
+	uint64_t idle_timeout_ms;	/* READER_IDLE_TIMEOUT_MS */
+	uint64_t write_timeout_ms;	/* READER_WRITE_TIMEOUT_MS */
+	uint64_t min_rate;		/* READER_MIN_RATE: bytes a second */
+	uint64_t grace_ms;		/* READER_GRACE_MS */
+	int log_level;			/* READER_LOG_LEVEL: enum log_level */
+	int log_format;			/* READER_LOG_FORMAT: index */
 };
 
 /* The table, for --help. */
 extern const struct config_row reader_config[];
 extern const size_t reader_config_rows;
+
+/* The name of READER_LOG_FORMAT's value, for log_init(). */
+const char *reader_log_format(const struct reader_settings *settings);
 
 /*
  * Load from `env` and check what spans several settings; `port_flag` overrides
