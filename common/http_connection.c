@@ -3,23 +3,16 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define DRAINS_A_TURN 16
 #define LATE_MS 1000	/* a timer as late as this: the process was stopped */
 
-static bool would_block(int errnum)
-{
-	return errnum == EAGAIN || errnum == EWOULDBLOCK;
-}
-
-/* ---- states ------------------------------------------------------------------ */
+/* ---- states -------------------------------------------------------------- */
 
 #define AFTER(name) (1u << CONNECTION_##name)
 
@@ -49,7 +42,7 @@ const char *connection_peer(struct http_connection *c)
 	return c->peer;
 }
 
-static uint64_t in_ms(struct http_connection *c, uint64_t ms)
+uint64_t connection_in_ms(const struct http_connection *c, uint64_t ms)
 {
 	return ms ? loop_now_ms(c->server->loop) + ms : 0;
 }
@@ -62,11 +55,11 @@ static uint64_t state_deadline(struct http_connection *c,
 
 	switch (state) {
 	case CONNECTION_IDLE:
-		return in_ms(c, settings->idle_timeout_ms);
+		return connection_in_ms(c, settings->idle_timeout_ms);
 	case CONNECTION_HEAD:
-		return in_ms(c, settings->head_timeout_ms);
+		return connection_in_ms(c, settings->head_timeout_ms);
 	case CONNECTION_LINGER:
-		return in_ms(c, settings->linger_ms);
+		return connection_in_ms(c, settings->linger_ms);
 	case CONNECTION_EXCHANGE:
 	case CONNECTION_CLOSED:
 		break;
@@ -82,7 +75,7 @@ static void set_state(struct http_connection *c, enum connection_state state)
 	c->deadline = state_deadline(c, state);
 }
 
-/* ---- deadlines ------------------------------------------------------------------- */
+/* ---- deadlines ----------------------------------------------------------- */
 
 /* The earlier one of two deadlines, of which 0 is none. */
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -123,7 +116,7 @@ void connection_arm(struct http_connection *c)
 		start_timer(c, at);
 }
 
-/* ---- closing ------------------------------------------------------------------------ */
+/* ---- closing ------------------------------------------------------------- */
 
 static void on_buried(void *owner)
 {
@@ -187,7 +180,7 @@ static void drain(struct http_connection *c)
 		n = room ? recv(c->fd, server->scratch, room, 0) : 0;
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && would_block(errno) && c->linger_idle)
+		if (n < 0 && http_would_block(errno) && c->linger_idle)
 			return;
 		if (n <= 0) {
 			connection_close(c, "answered");
@@ -217,179 +210,7 @@ static void linger(struct http_connection *c)
 	connection_arm(c);
 }
 
-/* ---- output --------------------------------------------------------------------------- */
-
-bool connection_has_output(const struct http_connection *c)
-{
-	return c->out != NULL;
-}
-
-static void drop_output(struct http_connection *c)
-{
-	free(c->out);
-	c->out = NULL;
-	c->out_len = c->out_sent = 0;
-	c->out_deadline = 0;
-}
-
-static void set_broken(struct http_connection *c)
-{
-	drop_output(c);
-	c->broken = true;
-	connection_schedule(c);
-}
-
-void connection_check_peer(struct http_connection *c)
-{
-	int errnum = 0;
-	socklen_t len = sizeof(errnum);
-
-	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
-	if (errnum)
-		set_broken(c);
-}
-
-/* Bytes that the client's system has confirmed. */
-static uint64_t acknowledged(const struct http_connection *c)
-{
-	int queued = 0;
-
-	if (ioctl(c->fd, SIOCOUTQ, &queued) < 0 || queued < 0)
-		queued = 0;
-	return c->out_total > (uint64_t)queued ?
-		       c->out_total - (uint64_t)queued : 0;
-}
-
-void connection_await_writable(struct http_connection *c)
-{
-	if (c->out_deadline)
-		return;
-	c->out_mark = acknowledged(c);
-	c->out_deadline = in_ms(c, c->server->settings.write_timeout_ms);
-	connection_arm(c);
-}
-
-/*
- * A client that takes a little now and then is as bad as one that takes
- * nothing: each period must bring min_rate, counted by what was acknowledged,
- * because the socket says "writable" only in large steps.
- */
-static void check_output(struct http_connection *c)
-{
-	const struct http_server_settings *settings = &c->server->settings;
-	uint64_t need = settings->min_rate * settings->write_timeout_ms / 1000;
-
-	c->out_deadline = 0;
-	if (acknowledged(c) - c->out_mark < (need ? need : 1))
-		connection_close(c, "took its answer too slowly");
-	else
-		connection_await_writable(c);
-}
-
-/* Take `n` bytes off the front; returns how many vectors are left. */
-static int skip_bytes(struct iovec **iov, int n_iov, size_t n)
-{
-	while (n_iov > 0 && n >= (*iov)->iov_len) {
-		n -= (*iov)->iov_len;
-		(*iov)++;
-		n_iov--;
-	}
-	if (n_iov > 0) {
-		(*iov)->iov_base = (char *)(*iov)->iov_base + n;
-		(*iov)->iov_len -= n;
-	}
-	return n_iov;
-}
-
-/* Send until "would block"; returns how many vectors are left, -1 broken. */
-static int send_now(struct http_connection *c, struct iovec **iov, int n_iov,
-		    int flags)
-{
-	struct msghdr msg = { 0 };
-	ssize_t n;
-
-	n_iov = skip_bytes(iov, n_iov, 0);
-	while (n_iov > 0) {
-		msg.msg_iov = *iov;
-		msg.msg_iovlen = (size_t)n_iov;
-		n = sendmsg(c->fd, &msg, flags | MSG_NOSIGNAL);
-		if (n >= 0) {
-			c->out_total += (uint64_t)n;
-			n_iov = skip_bytes(iov, n_iov, (size_t)n);
-		} else if (would_block(errno)) {
-			c->writable = false;
-			break;
-		} else if (errno != EINTR) {
-			return -1;
-		}
-	}
-	return n_iov;
-}
-
-/* Keep a copy behind what is kept already; false when out of memory. */
-static bool keep_output(struct http_connection *c, const struct iovec *iov,
-			int n_iov)
-{
-	size_t kept = c->out_len - c->out_sent, len = kept;
-	char *out;
-
-	for (int i = 0; i < n_iov; i++)
-		len += iov[i].iov_len;
-	out = malloc(len);
-	if (!out)
-		return false;
-	if (kept)
-		memcpy(out, c->out + c->out_sent, kept);
-	len = kept;
-	for (int i = 0; i < n_iov; i++) {
-		memcpy(out + len, iov[i].iov_base, iov[i].iov_len);
-		len += iov[i].iov_len;
-	}
-	free(c->out);
-	c->out = out;
-	c->out_len = len;
-	c->out_sent = 0;
-	return true;
-}
-
-void connection_send(struct http_connection *c, struct iovec *iov, int n_iov,
-		     bool more)
-{
-	int left = n_iov;
-
-	if (c->broken)
-		return;
-	if (!connection_has_output(c))
-		left = send_now(c, &iov, n_iov, more ? MSG_MORE : 0);
-	if (left == 0)
-		return;
-	if (left < 0 || !keep_output(c, iov, left))
-		set_broken(c);
-	else
-		connection_await_writable(c);
-}
-
-bool connection_flush(struct http_connection *c)
-{
-	struct iovec rest = { c->out + c->out_sent, c->out_len - c->out_sent };
-	struct iovec *iov = &rest;
-	int left;
-
-	if (!connection_has_output(c))
-		return true;
-	left = send_now(c, &iov, 1, 0);
-	if (left > 0) {
-		c->out_sent = c->out_len - rest.iov_len;
-		return false;
-	}
-	if (left == 0)
-		drop_output(c);
-	else
-		set_broken(c);
-	return true;
-}
-
-/* ---- heads --------------------------------------------------------------------------------- */
+/* ---- heads --------------------------------------------------------------- */
 
 /* Answer what the server itself does not accept; the connection ends by it. */
 static void refuse(struct http_connection *c, const struct err *err)
@@ -469,7 +290,7 @@ static bool fill(struct http_connection *c)
 	c->readable = false;
 	if (n == 0)
 		connection_close(c, "closed by the client");
-	else if (!would_block(errno))
+	else if (!http_would_block(errno))
 		connection_close(c, "reset by the client");
 	return false;
 }
@@ -506,7 +327,7 @@ static void receive_head(struct http_connection *c)
 		wait_for_head(c);
 }
 
-/* ---- the next request ------------------------------------------------------------------------ */
+/* ---- the next request ---------------------------------------------------- */
 
 static void next_request(struct http_connection *c)
 {
@@ -538,7 +359,7 @@ static void advance_exchange(struct http_connection *c)
 		exchange_on_body(x);
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------- */
 
 static void advance(void *arg)
 {
@@ -562,7 +383,8 @@ static void advance(void *arg)
 
 void connection_schedule(struct http_connection *c)
 {
-	loop_defer(c->server->loop, &c->call, advance, c);
+	if (c->state != CONNECTION_CLOSED)
+		loop_defer(c->server->loop, &c->call, advance, c);
 }
 
 static void on_ready(void *arg, unsigned int ready)
@@ -596,7 +418,7 @@ static void on_deadline(struct http_connection *c, uint64_t now)
 		break;
 	case CONNECTION_EXCHANGE:
 		if (c->out_deadline && c->out_deadline <= now)
-			check_output(c);
+			connection_check_output(c);
 		else
 			exchange_check_rate(c->x);
 		break;

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Of a read that brings framing along: a chunk's end and the next one's size. */
+/* Room for a chunk's end and the next one's size, read along with data. */
 #define NEXT_FRAMING 128u
 
-/* ---- memory ------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------- */
 
 static void reset(struct http_exchange *x)
 {
@@ -88,7 +88,7 @@ bool exchange_grow(struct http_exchange *x, size_t size)
 	return true;
 }
 
-/* ---- life ---------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 static bool may_have_content(enum http1_method method)
 {
@@ -146,10 +146,24 @@ void http_exchange_attach(struct http_exchange *x,
 	}
 }
 
+/* The status stays 0: there is nobody to answer. */
+static void client_gone(struct http_exchange *x, int errnum)
+{
+	x->body = BODY_BAD;
+	if (errnum)
+		err_set_errno(&x->body_err, ERR_CLIENT, errnum,
+			      "the client's connection failed");
+	else
+		err_set(&x->body_err, ERR_CLIENT,
+			"the client closed before the end of its content");
+}
+
 void exchange_end(struct http_exchange *x)
 {
 	const struct http_exchange_ops *ops = x->ops;
 
+	if (x->c->state == CONNECTION_CLOSED && x->body == BODY_OPEN)
+		client_gone(x, ECONNABORTED);
 	x->ops = NULL;
 	if (ops)
 		ops->on_end(x->owner);
@@ -160,7 +174,7 @@ void http_abort(struct http_exchange *x)
 	connection_close(x->c, "given up");
 }
 
-/* ---- questions --------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------- */
 
 const struct http1_head *http_request(const struct http_exchange *x)
 {
@@ -227,7 +241,7 @@ bool http_is_authorized(const struct http_exchange *x, const char *token)
 	       CRYPTO_memcmp(given.ptr, wanted.ptr, wanted.len) == 0;
 }
 
-/* ---- the rate clock -------------------------------------------------------------------- */
+/* ---- the rate clock ------------------------------------------------------ */
 
 static uint64_t now_ms(const struct http_exchange *x)
 {
@@ -302,7 +316,7 @@ void exchange_check_rate(struct http_exchange *x)
 	exchange_on_body(x);
 }
 
-/* ---- the body -------------------------------------------------------------------------- */
+/* ---- the body ------------------------------------------------------------ */
 
 void http_continue(struct http_exchange *x)
 {
@@ -324,18 +338,6 @@ static void body_bad(struct http_exchange *x, const struct err *err)
 		x->body_err.status = err_http_status(err);
 }
 
-/* The status stays 0: there is nobody to answer. */
-static void client_gone(struct http_exchange *x, int errnum)
-{
-	x->body = BODY_BAD;
-	if (errnum)
-		err_set_errno(&x->body_err, ERR_CLIENT, errnum,
-			      "the client's connection failed");
-	else
-		err_set(&x->body_err, ERR_CLIENT,
-			"the client closed before the end of its content");
-}
-
 /* Bytes received, 0 when there are none now or the body has become bad. */
 static size_t receive(struct http_exchange *x, const struct iovec *iov,
 		      int n_iov)
@@ -353,7 +355,7 @@ static size_t receive(struct http_exchange *x, const struct iovec *iov,
 	c->readable = false;
 	if (n == 0)
 		client_gone(x, 0);
-	else if (errno != EAGAIN && errno != EWOULDBLOCK)
+	else if (!http_would_block(errno))
 		client_gone(x, errno);
 	return 0;
 }
@@ -544,7 +546,7 @@ void exchange_swallow(struct http_exchange *x)
 	}
 }
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------- */
 
 void exchange_on_body(struct http_exchange *x)
 {

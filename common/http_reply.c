@@ -9,7 +9,7 @@
 
 #define SLICE_BYTES (1024u * 1024u) /* of a file, in one job */
 
-/* ---- heads -------------------------------------------------------------------- */
+/* ---- heads --------------------------------------------------------------- */
 
 /* A head under construction in the server's scratch memory. */
 struct text {
@@ -112,13 +112,14 @@ static struct text format_head(struct http_exchange *x,
 	return t;
 }
 
-/* ---- the start and the end of every answer ------------------------------------ */
+/* ---- the start and the end of every answer ------------------------------- */
 
 /*
  * A request whose content was not read can only be followed by another one if
  * the rest of it is here already.
  */
-static void decide_close(struct http_exchange *x, const struct http_reply *reply)
+static void decide_close(struct http_exchange *x,
+			 const struct http_reply *reply)
 {
 	struct http_connection *c = x->c;
 
@@ -184,7 +185,7 @@ void http_reply_head_only(struct http_exchange *x,
 	end_reply(x);
 }
 
-/* ---- problems (RFC 9457) --------------------------------------------------------- */
+/* ---- problems (RFC 9457) ------------------------------------------------- */
 
 /* A JSON string's inside; bytes that are no UTF-8 become question marks. */
 static void add_json(struct text *t, const char *s)
@@ -235,7 +236,7 @@ void http_reply_problem(struct http_exchange *x, const struct err *err)
 	http_reply(x, &reply, span_make(t.buf, t.len));
 }
 
-/* ---- answers of unknown length ------------------------------------------------------ */
+/* ---- answers of unknown length ------------------------------------------- */
 
 void http_stream_begin(struct http_exchange *x, const struct http_reply *reply)
 {
@@ -294,7 +295,7 @@ void http_stream_end(struct http_exchange *x)
 	end_reply(x);
 }
 
-/* ---- answers from a file ---------------------------------------------------------------- */
+/* ---- answers from a file ------------------------------------------------- */
 
 void reply_close_file(struct http_exchange *x)
 {
@@ -320,7 +321,7 @@ static void run_file(void *arg)
 			file->sent += (size_t)n;
 		else if (n == 0)
 			file->errnum = ENODATA; /* shorter than promised */
-		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+		else if (http_would_block(errno))
 			file->blocked = true;
 		else if (errno != EINTR)
 			file->errnum = errno;
@@ -399,7 +400,7 @@ void http_reply_file(struct http_exchange *x, const struct http_reply *reply,
 		send_slice(x);
 }
 
-/* ---- events -------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------- */
 
 void reply_on_writable(struct http_exchange *x)
 {

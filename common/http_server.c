@@ -21,7 +21,7 @@ union socket_name {
 	struct sockaddr_in6 v6;
 };
 
-/* ---- the listening socket -------------------------------------------------- */
+/* ---- the listening socket ------------------------------------------------ */
 
 /* Options that accepted sockets inherit on Linux, so that they cost nothing. */
 static void set_options(int fd, const struct http_server_settings *settings)
@@ -118,7 +118,7 @@ static uint16_t bound_port(int fd)
 						   : name.v6.sin6_port);
 }
 
-/* ---- admission ----------------------------------------------------------------- */
+/* ---- admission ----------------------------------------------------------- */
 
 void server_turn_away(int fd)
 {
@@ -223,7 +223,7 @@ static bool accept_some(struct http_server *server, int max)
 		if (fd >= 0) {
 			server->starved = false;
 			admit(server, fd, &name);
-		} else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		} else if (http_would_block(errno)) {
 			return true;
 		} else if (is_shortage(errno)) {
 			return false;
@@ -252,7 +252,7 @@ static void on_retry(void *arg)
 		timer_start(&server->retry, RETRY_MS);
 }
 
-/* ---- the server's life ----------------------------------------------------------- */
+/* ---- the server's life --------------------------------------------------- */
 
 static void delete_server(void *owner)
 {

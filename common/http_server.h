@@ -50,7 +50,7 @@ struct http_server_settings {
 	uint64_t write_timeout_ms;
 	uint64_t linger_ms;		/* of a lingering close */
 	uint64_t linger_bytes;		/* 0 = close at once */
-	uint64_t max_body;		/* bytes of content a request; 413 */
+	uint64_t max_body;		/* bytes of content a request: 413 */
 	struct workers *workers;	/* for http_reply_file(); NULL if unused */
 };
 
@@ -81,7 +81,8 @@ size_t http_server_connections(const struct http_server *server);
 
 /*
  * Close everything at once (attached exchanges get on_end), free *server after
- * the turn, and null it.
+ * the turn, and null it. If a worker is sending a file at this moment, the memory
+ * is freed when the loop hears of the job's end.
  */
 void http_server_free(struct http_server **server);
 

@@ -3,7 +3,8 @@
  *
  *   http_server.c      listener, admission, drain, the server's life
  *   http_per_ip.c      how many connections each address has
- *   http_connection.c  one connection: states, heads, output, deadlines, close
+ *   http_connection.c  one connection: states, heads, deadlines, the close
+ *   http_output.c      its unsent bytes
  *   http_exchange.c    one request: questions about it, its body, the rate clock
  *   http_reply.c       its answer: full, streamed, from a file
  *
@@ -32,6 +33,7 @@
 #include "common/clock.h"
 #include "common/http_server.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <sys/uio.h>
 
@@ -170,6 +172,12 @@ struct http_server {
 	char scratch[SCRATCH_BYTES];
 };
 
+/* Has a call on a socket failed only because it would block? */
+static inline bool http_would_block(int errnum)
+{
+	return errnum == EAGAIN || errnum == EWOULDBLOCK;
+}
+
 /* ---- http_server.c ------------------------------------------------------- */
 
 /* One open connection less. */
@@ -181,7 +189,7 @@ void server_release(struct http_server *server, struct http_connection *c);
 /* Best effort: a short 503, whatever the socket takes at once. */
 void server_turn_away(int fd);
 
-/* ---- http_per_ip.c --------------------------------------------------------- */
+/* ---- http_per_ip.c ------------------------------------------------------- */
 
 /* A table for at most `n` connections, or NULL when out of memory. */
 struct per_ip *per_ip_new(size_t n);
@@ -195,7 +203,7 @@ bool per_ip_add(struct per_ip *table, const struct in6_addr *ip, size_t limit);
 /* Count one less; it must have been added. */
 void per_ip_remove(struct per_ip *table, const struct in6_addr *ip);
 
-/* ---- http_connection.c ------------------------------------------------------- */
+/* ---- http_connection.c --------------------------------------------------- */
 
 /* Begin with an accepted socket, which it owns then; NULL when out of memory. */
 struct http_connection *connection_new(struct http_server *server, int fd,
@@ -210,8 +218,16 @@ void connection_schedule(struct http_connection *c);
 /* "203.0.113.9:51234", valid as long as the connection. */
 const char *connection_peer(struct http_connection *c);
 
+/* The time in `ms` milliseconds; 0, no deadline, when `ms` is 0. */
+uint64_t connection_in_ms(const struct http_connection *c, uint64_t ms);
+
 /* Let the timer fire at the next deadline, if it would fire too late. */
 void connection_arm(struct http_connection *c);
+
+/* A worker has let go of a socket that is closed: bury the connection. */
+void connection_dispose(struct http_connection *c);
+
+/* ---- http_output.c ------------------------------------------------------- */
 
 /*
  * Send, keeping a copy of what the socket does not take. Failures are noted in
@@ -229,13 +245,13 @@ bool connection_flush(struct http_connection *c);
 /* The client has to take bytes from now on, within write_timeout_ms. */
 void connection_await_writable(struct http_connection *c);
 
+/* The write clock has run out: once more, or close. */
+void connection_check_output(struct http_connection *c);
+
 /* An event without data: note a reset, which nobody would read. */
 void connection_check_peer(struct http_connection *c);
 
-/* A worker has let go of a socket that is closed: bury the connection. */
-void connection_dispose(struct http_connection *c);
-
-/* ---- http_exchange.c ------------------------------------------------------------ */
+/* ---- http_exchange.c ----------------------------------------------------- */
 
 /* An exchange at its start for `c`, or NULL when out of memory. */
 struct http_exchange *exchange_acquire(struct http_connection *c);
@@ -273,7 +289,7 @@ void exchange_check_rate(struct http_exchange *x);
 /* The rest of the body, if it is in the buffer already, is dropped. */
 void exchange_swallow(struct http_exchange *x);
 
-/* ---- http_reply.c ----------------------------------------------------------------- */
+/* ---- http_reply.c -------------------------------------------------------- */
 
 /* A writable edge: go on with the answer. */
 void reply_on_writable(struct http_exchange *x);

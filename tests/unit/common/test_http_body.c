@@ -34,7 +34,7 @@ static void hold_with_content(int *fd, const char *request)
 	wait_for(app.x);
 }
 
-/* ---- identity --------------------------------------------------------------- */
+/* ---- identity ------------------------------------------------------------ */
 
 START_TEST(a_large_body_arrives_whole)
 {
@@ -135,7 +135,7 @@ START_TEST(a_body_over_the_limit_is_413)
 }
 END_TEST
 
-/* ---- chunked ------------------------------------------------------------------- */
+/* ---- chunked ------------------------------------------------------------- */
 
 /* `len` bytes of `data` in chunks of random sizes; malloc'ed, *n its length. */
 static char *chunked(const char *data, size_t len, size_t max, size_t *n)
@@ -293,7 +293,7 @@ START_TEST(a_flood_of_tiny_chunks_is_refused)
 }
 END_TEST
 
-/* ---- fairness ---------------------------------------------------------------------- */
+/* ---- fairness ------------------------------------------------------------ */
 
 START_TEST(one_turn_takes_a_bounded_part_of_a_body)
 {
@@ -333,7 +333,7 @@ START_TEST(on_body_comes_without_the_application_having_read)
 }
 END_TEST
 
-/* ---- Expect: 100-continue (RFC 9110, 10.1.1) ------------------------------------------ */
+/* ---- Expect: 100-continue (RFC 9110, 10.1.1) ----------------------------- */
 
 #define EXPECTING PUT_HEAD "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
 
@@ -386,7 +386,7 @@ START_TEST(an_answer_instead_of_100_closes)
 }
 END_TEST
 
-/* ---- answers before the body's end ------------------------------------------------------ */
+/* ---- answers before the body's end --------------------------------------- */
 
 START_TEST(a_small_unread_body_does_not_cost_the_connection)
 {
@@ -450,7 +450,7 @@ START_TEST(lingering_ends_after_its_bytes_or_its_time)
 }
 END_TEST
 
-/* ---- the rate clock ------------------------------------------------------------------------ */
+/* ---- the rate clock ------------------------------------------------------ */
 
 START_TEST(a_body_that_stalls_is_408)
 {
@@ -534,7 +534,79 @@ START_TEST(a_paused_application_costs_the_client_nothing)
 }
 END_TEST
 
-/* ---- lost clients --------------------------------------------------------------------------- */
+/* ---- many at once ---------------------------------------------------------- */
+
+struct small {
+	struct http_exchange *x;
+	size_t got;
+};
+
+static void on_small_body(void *owner)
+{
+	struct small *small = owner;
+	struct http_reply reply = { .status = 201 };
+	struct err err = ERR_INIT;
+	enum http_body result;
+	char buf[500];
+	size_t n;
+
+	do {
+		result = http_body_read(small->x, buf, sizeof(buf), &n, &err);
+		small->got += n;
+	} while (result == HTTP_BODY_DATA);
+	if (result == HTTP_BODY_END)
+		http_reply(small->x, &reply, SPAN_LIT(""));
+}
+
+static void on_small_end(void *owner)
+{
+	struct small *small = owner;
+
+	app.n_end++;
+	app.body_len += small->got;
+	free(small);
+}
+
+static void take_small(void *arg, struct http_exchange *x)
+{
+	static const struct http_exchange_ops ops = { on_small_body, NULL,
+						      on_small_end };
+	struct small *small = calloc(1, sizeof(*small));
+
+	(void)arg;
+	small->x = x;
+	http_exchange_attach(x, &ops, small);
+}
+
+START_TEST(many_small_uploads_at_once_leave_nothing_behind)
+{
+	enum { N = 300 };
+	static const char body[1024];
+	int fds[N], free_fd;
+
+	serve(take_small);
+	free_fd = dup(0);
+	close(free_fd);
+	for (int i = 0; i < N; i++) {
+		fds[i] = dial();
+		say_put_head(fds[i], sizeof(body));
+		if (i % 64 == 63)
+			settle();
+	}
+	for (int i = 0; i < N; i++)
+		say_bytes(fds[i], body, sizeof(body));
+	for (int i = 0; i < N; i++) {
+		hear(fds[i], "HTTP/1.1 201 ");
+		close(fds[i]);
+	}
+	wait_for(http_server_connections(server) == 0);
+	ck_assert_int_eq(app.n_end, N);
+	ck_assert_uint_eq(app.body_len, N * sizeof(body));
+	ck_assert_int_eq(dup(0), free_fd);
+}
+END_TEST
+
+/* ---- lost clients -------------------------------------------------------- */
 
 START_TEST(the_end_in_mid_body_is_a_lost_client)
 {
@@ -651,6 +723,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, a_body_that_drips_is_408_also_after_a_fast_start);
 	tcase_add_test(tc, a_slow_but_legal_body_is_accepted);
 	tcase_add_test(tc, a_paused_application_costs_the_client_nothing);
+	tcase_add_test(tc, many_small_uploads_at_once_leave_nothing_behind);
 	tcase_add_test(tc, the_end_in_mid_body_is_a_lost_client);
 	tcase_add_test(tc, the_end_in_mid_chunk_is_a_lost_client);
 	tcase_add_test(tc, a_reset_in_mid_body_is_a_lost_client);

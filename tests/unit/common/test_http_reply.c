@@ -42,7 +42,7 @@ static int ask(const char *request)
 
 static const struct http_reply ok = { .status = 200 };
 
-/* ---- full answers --------------------------------------------------------------- */
+/* ---- full answers -------------------------------------------------------- */
 
 START_TEST(fields_of_the_application_are_sent)
 {
@@ -199,7 +199,7 @@ START_TEST(answering_twice_is_a_bug)
 }
 END_TEST
 
-/* ---- problems -------------------------------------------------------------------- */
+/* ---- problems ------------------------------------------------------------ */
 
 START_TEST(a_problem_is_json_whatever_the_text)
 {
@@ -221,7 +221,7 @@ START_TEST(a_problem_is_json_whatever_the_text)
 }
 END_TEST
 
-/* ---- streams ----------------------------------------------------------------------- */
+/* ---- streams ------------------------------------------------------------- */
 
 START_TEST(a_stream_is_chunked_and_the_connection_kept)
 {
@@ -342,7 +342,7 @@ START_TEST(a_stream_whose_client_takes_nothing_is_cut_off)
 }
 END_TEST
 
-/* ---- files --------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 static size_t file_len;
 

@@ -7,7 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 
-/* ---- heads and keep-alive --------------------------------------------------- */
+/* ---- heads and keep-alive ------------------------------------------------ */
 
 START_TEST(a_request_is_answered_and_the_connection_kept)
 {
@@ -250,7 +250,7 @@ START_TEST(content_of_a_request_that_has_none_is_refused)
 }
 END_TEST
 
-/* ---- deadlines ------------------------------------------------------------------ */
+/* ---- deadlines ----------------------------------------------------------- */
 
 START_TEST(an_unfinished_head_is_408)
 {
@@ -324,7 +324,27 @@ START_TEST(waiting_for_the_application_is_not_idling)
 }
 END_TEST
 
-/* ---- admission ----------------------------------------------------------------------- */
+/* After a stop of the process clients get a second to show their bytes. */
+START_TEST(a_stopped_process_does_not_blame_its_clients)
+{
+	int fd;
+
+	settings.idle_timeout_ms = 20;
+	serve(hello);
+	fd = dial();
+	wait_for(http_server_connections(server) == 1);
+	clock_fake(clock_monotonic_ms() + 5000, clock_wall_ms());
+	for (int i = 0; i < 60; i++)
+		turn(1);
+	clock_fake_stop();
+	ck_assert_uint_eq(http_server_connections(server), 1);
+	SAY_GET(fd, "/");
+	hear(fd, "hello\n");
+	close(fd);
+}
+END_TEST
+
+/* ---- admission ----------------------------------------------------------- */
 
 START_TEST(options_of_the_listener_are_inherited)
 {
@@ -560,7 +580,7 @@ START_TEST(without_a_host_every_address_is_served)
 }
 END_TEST
 
-/* ---- drain and end -------------------------------------------------------------------- */
+/* ---- drain and end ------------------------------------------------------- */
 
 START_TEST(draining_ends_idle_connections_and_lets_the_others_finish)
 {
@@ -675,7 +695,7 @@ START_TEST(giving_up_ends_the_exchange_before_it_returns)
 }
 END_TEST
 
-/* ---- questions ------------------------------------------------------------------------- */
+/* ---- questions ----------------------------------------------------------- */
 
 START_TEST(a_request_can_be_asked)
 {
@@ -756,6 +776,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, dripping_does_not_prolong_a_head);
 	tcase_add_test(tc, an_idle_connection_is_closed);
 	tcase_add_test(tc, waiting_for_the_application_is_not_idling);
+	tcase_add_test(tc, a_stopped_process_does_not_blame_its_clients);
 	tcase_add_test(tc, options_of_the_listener_are_inherited);
 	tcase_add_test(tc, connections_over_the_limit_get_503);
 	tcase_add_test(tc, each_address_has_its_own_limit);
