@@ -413,9 +413,8 @@ static bool pump_objects(struct ingest *in)
 	for (unsigned int i = 0; i < in->n_objects; i++) {
 		struct broadcast *b = in->objects[i];
 
-		if (broadcast_is_done(b))
-			continue;
-		broadcast_pump(b);
+		if (!broadcast_is_done(b))
+			broadcast_pump(b);
 		all_done &= broadcast_is_done(b);
 		if (b->phase == BROADCAST_ABORTING ||
 		    b->phase == BROADCAST_ABORTED)

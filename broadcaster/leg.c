@@ -231,6 +231,13 @@ static bool must_hold_head(const struct leg *leg)
 	       leg->ctx->info->size == 0;
 }
 
+/* All but the end is sent: what is left does not need the ring any more. */
+static void hold(struct leg *leg)
+{
+	ring_detach(leg->ctx->ring, &leg->cursor);
+	enter(leg, LEG_HELD, NEVER);
+}
+
 static void pump_connecting(struct leg *leg)
 {
 	if (err_is_set(&leg->link_err))
@@ -245,7 +252,7 @@ static void pump_connected(struct leg *leg)
 		return;
 	leg->is_chunked = leg->ctx->info->size == OBJECT_SIZE_UNKNOWN;
 	if (must_hold_head(leg))
-		enter(leg, LEG_HELD, NEVER);
+		hold(leg);
 	else
 		send_offer(leg);
 }
@@ -278,18 +285,14 @@ static void refuse(struct leg *leg, const char *when)
 	char reason[120];
 	struct err why = ERR_INIT;
 
+	enum err_code code = ERR_TARGET;
+
 	reply_reason(leg->reply, reason, sizeof(reason));
-	switch (leg->reply->status) {
-	case 422:
-		err_set(&why, ERR_REFUSED, "%s%s", reason, when);
-		break;
-	case 409:
-		err_set(&why, ERR_CONFLICT, "%s%s", reason, when);
-		break;
-	default:
-		err_set(&why, ERR_TARGET, "%s%s", reason, when);
-		break;
-	}
+	if (leg->reply->status == 422 && leg->state != LEG_COMMITTING)
+		code = ERR_REFUSED;
+	if (leg->reply->status == 409 && leg->state != LEG_COMMITTING)
+		code = ERR_CONFLICT;
+	err_set(&why, code, "%s%s", reason, when);
 	fail_with(leg, &why);
 }
 
@@ -367,7 +370,7 @@ static void pump_sending(struct leg *leg)
 	case WIRE_BLOCKED:
 		break;
 	case WIRE_HELD:
-		enter(leg, LEG_HELD, NEVER);
+		hold(leg);
 		break;
 	case WIRE_SENT:
 		finish_sending(leg);

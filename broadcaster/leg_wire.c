@@ -357,6 +357,15 @@ static int end_chunks(struct leg *leg, struct err *err)
 	return put_text(leg, &t, err);
 }
 
+/* Is the ring's content up to the cursor the whole object? */
+static bool is_all_sent(const struct leg *leg)
+{
+	return leg->ctx->is_complete ||
+	       (!leg->is_chunked &&
+		leg->cursor.position + withheld_bytes(leg) ==
+			leg->ctx->info->size);
+}
+
 enum wire_result wire_send_body(struct leg *leg, struct err *err)
 {
 	int sent;
@@ -366,9 +375,11 @@ enum wire_result wire_send_body(struct leg *leg, struct err *err)
 	sent = send_ring(leg, err);
 	if (sent < 0)
 		return WIRE_BAD;
-	if (sent == 0 || !leg->ctx->is_complete)
+	if (sent == 0 || !is_all_sent(leg))
 		return WIRE_BLOCKED;
 	if (leg->outlet->target->kind != TARGET_READER) {
+		if (!leg->ctx->is_complete)
+			return WIRE_BLOCKED;
 		hold_last_byte(leg);
 		return WIRE_HELD;
 	}

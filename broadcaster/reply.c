@@ -236,6 +236,21 @@ static const char *sentence_of(json_t *root)
 	return NULL;
 }
 
+/* The first line of a body that is plain text, or nothing. */
+static struct span first_line(struct span body)
+{
+	struct span line = span_trim(span_cut(&body, '\n'));
+
+	if (line.len > 0 && line.ptr[line.len - 1] == '\r')
+		line.len--;
+	if (line.len > 100)
+		line.len = 100;
+	if (!http1_is_utf8(line) || !http1_is_field_value(line) ||
+	    (line.len > 0 && (line.ptr[0] == '<' || line.ptr[0] == '{')))
+		line.len = 0;
+	return line;
+}
+
 void reply_reason(const struct reply *r, char *buf, size_t size)
 {
 	struct err ignored = ERR_INIT;
@@ -243,9 +258,13 @@ void reply_reason(const struct reply *r, char *buf, size_t size)
 	json_t *root = json_parse_object(body, &ignored);
 	const char *text = root ? sentence_of(root) : NULL;
 	const char *phrase = http1_reason(r->status);
+	struct span line = first_line(body);
 
 	if (text)
 		snprintf(buf, size, "answered %d: %s", r->status, text);
+	else if (line.len > 0)
+		snprintf(buf, size, "answered %d: %.*s", r->status,
+			 SPAN_ARG(line));
 	else
 		snprintf(buf, size, "answered %d%s%s", r->status,
 			 *phrase ? " " : "", phrase);

@@ -109,11 +109,16 @@ static const char *const prefixes[] = { "BROADCASTER_", NULL };
 
 static int parse_parts(struct broadcaster_settings *s, struct err *err)
 {
+	struct err why = ERR_INIT;
+
 	if (address_parse_listen(span_of(s->http_port), &s->address, err) < 0)
 		return -1;
 	if (targets_parse(&s->targets, span_of(s->host_list),
-			  span_of(s->required), err) < 0)
-		return -1;
+			  span_of(s->required), &why) < 0)
+		return err_set(err, why.code,
+			       "BROADCASTER_HOST_LIST, BROADCASTER_REQUIRED: "
+			       "%.150s",
+			       why.text);
 	return policy_parse(&s->policy, span_of(s->quorum), &s->targets, err);
 }
 
