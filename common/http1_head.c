@@ -223,13 +223,12 @@ static enum http1_result parse(struct http1_parse *p, size_t len)
 		if (got > 0 && read_line(p, line) < 0)
 			got = -1;
 	}
-	if (got < 0) {
+	if (got < 0)
 		head->stage = STAGE_BAD;
-		http1_refuse(p, 400, "an error was found before");
-	}
-	if (head->stage == STAGE_BAD)
-		return HTTP1_BAD;
-	return head->stage == STAGE_DONE ? HTTP1_DONE : HTTP1_MORE;
+	if (head->stage != STAGE_BAD)
+		return head->stage == STAGE_DONE ? HTTP1_DONE : HTTP1_MORE;
+	http1_refuse(p, 400, "the head was refused before");
+	return HTTP1_BAD;
 }
 
 enum http1_result http1_parse_request(struct http1_head *head, const char *buf,
