@@ -4,6 +4,7 @@
 #include "broadcaster/ingest.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/port_check.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -185,6 +186,8 @@ static int open_fronts(struct app *app, struct err *err)
 {
 	uint16_t port = app->shared.settings->address.port;
 
+	if (port_check_free(&app->shared.settings->address, err) < 0)
+		return -1;
 	for (unsigned int i = 0; i < app->n_seats; i++) {
 		struct front *front = front_new(&app->shared, err);
 

@@ -115,6 +115,12 @@ static enum intake_event begin_object(struct intake *intake)
 	return INTAKE_OBJECT;
 }
 
+/* A file input in which nothing was chosen sends filename="" (HTML, 4.10.21). */
+static bool is_file(const struct multipart *form)
+{
+	return form->part_is_file && *form->part_filename;
+}
+
 /*
  * What the bytes received so far hold for the caller; INTAKE_AGAIN when they
  * hold nothing (more). Parts that are no files are passed over.
@@ -130,15 +136,15 @@ static enum intake_event parse(struct intake *intake, struct ring *ring,
 		case MULTIPART_MORE:
 			return INTAKE_AGAIN;
 		case MULTIPART_PART:
-			if (form->part_is_file)
+			if (is_file(form))
 				return begin_object(intake);
 			break;
 		case MULTIPART_DATA:
-			if (form->part_is_file)
+			if (is_file(form))
 				return place(intake, ring, data);
 			break;
 		case MULTIPART_PART_END:
-			if (form->part_is_file)
+			if (is_file(form))
 				return INTAKE_OBJECT_END;
 			break;
 		case MULTIPART_END:
