@@ -211,29 +211,32 @@ static char *slot(struct http1_chunked *c, struct span name)
 	return NULL;
 }
 
-/*
- * Keep a digest; both fields are lists, of which several lines are one value
- * (RFC 9110, 5.3). A claim too long to keep must not look like none.
- */
+/* Several lines of a list field are one list (RFC 9110, 5.3). */
+static bool append(char *list, size_t size, struct span value)
+{
+	size_t used = strlen(list);
+
+	if (used > 0) {
+		if (used + 2 >= size)
+			return false;
+		memcpy(list + used, ", ", 2);
+		used += 2;
+	}
+	return span_to_string(value, list + used, size - used);
+}
+
+/* Keep a digest. A claim that is too long to keep must not look like none. */
 static int end_trailer(struct http1_chunked *c, struct err *err)
 {
 	bool is_whole = c->line_len <= sizeof(c->line);
 	struct span value = span_make(c->line, is_whole ? c->line_len :
 							  sizeof(c->line));
 	char *kept = slot(c, span_cut(&value, ':'));
-	size_t room;
 
 	value = span_trim(value);
 	if (!kept || value.len == 0)
 		return TRAILER_START;
-	room = sizeof(c->trailers.repr_digest) - strlen(kept);
-	kept += strlen(kept);
-	if (room < sizeof(c->trailers.repr_digest) && room > 2) {
-		memcpy(kept, ", ", 3);
-		kept += 2;
-		room -= 2;
-	}
-	if (is_whole && span_to_string(value, kept, room))
+	if (is_whole && append(kept, sizeof(c->trailers.repr_digest), value))
 		return TRAILER_START;
 	return refuse(c, err, 431, "a digest in the trailer is too long");
 }
