@@ -552,7 +552,7 @@ void exchange_on_body(struct http_exchange *x)
 {
 	x->body_due = false;
 	x->budget = TURN_BYTES;
-	if (x->ops && x->reply == REPLY_NONE)
+	if (x->ops && x->reply == REPLY_NONE && x->body != BODY_DONE)
 		x->ops->on_body(x->owner);
 }
 

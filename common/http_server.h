@@ -111,7 +111,10 @@ const struct http1_trailers *http_trailers(const struct http_exchange *x);
 struct loop *http_exchange_loop(const struct http_exchange *x);
 
 struct http_exchange_ops {
-	/* Body bytes may have arrived (or the client is gone): read until AGAIN. */
+	/*
+	 * Body bytes may have arrived (or the client is gone, or too slow): read
+	 * until AGAIN. Not called any more once the last byte was read.
+	 */
 	void (*on_body)(void *owner);
 	/* A streamed answer's buffer is empty again. NULL if never streamed. */
 	void (*on_writable)(void *owner);

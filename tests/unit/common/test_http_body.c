@@ -333,6 +333,29 @@ START_TEST(on_body_comes_without_the_application_having_read)
 }
 END_TEST
 
+static void read_to_the_end(void *arg, struct http_exchange *x)
+{
+	hold(arg, x);
+	while (app.result != HTTP_BODY_END)
+		read_once();
+}
+
+START_TEST(on_body_does_not_come_after_the_end)
+{
+	int fd;
+
+	app.result = HTTP_BODY_AGAIN;
+	serve(read_to_the_end);
+	fd = dial();
+	say(fd, PUT_HEAD "Content-Length: 3\r\n\r\nabc");
+	wait_for(app.x);
+	say(fd, "GET /next HTTP/1.1\r\n");
+	settle();
+	ck_assert_int_eq(app.n_body, 0);
+	close(fd);
+}
+END_TEST
+
 /* ---- Expect: 100-continue (RFC 9110, 10.1.1) ----------------------------- */
 
 #define EXPECTING PUT_HEAD "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
@@ -407,6 +430,25 @@ START_TEST(a_small_unread_body_does_not_cost_the_connection)
 }
 END_TEST
 
+/* More than one read's worth, all of it there before the first read. */
+START_TEST(a_request_behind_an_unread_body_may_be_long)
+{
+	char text[6000] = PUT_HEAD "Transfer-Encoding: chunked\r\n\r\n"
+				   "3\r\nabc\r\n0\r\n\r\n"
+				   "GET / HTTP/1.1\r\nHost: a\r\nX-Long: ";
+	size_t len = strlen(text);
+	int fd;
+
+	memset(text + len, 'x', 5000);
+	strcpy(text + len + 5000, "\r\n\r\n");
+	serve(hello);
+	fd = dial();
+	say(fd, text);
+	wait_for(app.n_requests == 2);
+	close(fd);
+}
+END_TEST
+
 START_TEST(an_early_answer_is_readable_after_sending_everything)
 {
 	size_t len = 20 << 20;
@@ -423,6 +465,21 @@ START_TEST(an_early_answer_is_readable_after_sending_everything)
 	ck_assert_int_eq(app.n_requests, 1);
 	free(data);
 	close(fd);
+}
+END_TEST
+
+START_TEST(a_lingering_server_has_ended_its_side)
+{
+	int fd;
+
+	settings.linger_ms = 2 * WAIT_MS;
+	serve(hello);
+	fd = dial();
+	say_put_head(fd, 1 << 20);
+	ck_assert_int_eq(hear_end(fd), HEARD_END);
+	ck_assert_uint_eq(http_server_connections(server), 1);
+	close(fd);
+	wait_for(http_server_connections(server) == 0);
 }
 END_TEST
 
@@ -712,12 +769,15 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, a_flood_of_tiny_chunks_is_refused);
 	tcase_add_test(tc, one_turn_takes_a_bounded_part_of_a_body);
 	tcase_add_test(tc, on_body_comes_without_the_application_having_read);
+	tcase_add_test(tc, on_body_does_not_come_after_the_end);
 	tcase_add_test(tc, the_application_says_when_to_go_on);
 	tcase_add_test(tc, a_client_that_does_not_wait_is_not_told_to_go_on);
 	tcase_add_test(tc, an_answer_instead_of_100_closes);
 	tcase_add_test(tc, a_small_unread_body_does_not_cost_the_connection);
+	tcase_add_test(tc, a_request_behind_an_unread_body_may_be_long);
 	tcase_add_test(tc,
 		       an_early_answer_is_readable_after_sending_everything);
+	tcase_add_test(tc, a_lingering_server_has_ended_its_side);
 	tcase_add_test(tc, lingering_ends_after_its_bytes_or_its_time);
 	tcase_add_test(tc, a_body_that_stalls_is_408);
 	tcase_add_test(tc, a_body_that_drips_is_408_also_after_a_fast_start);
