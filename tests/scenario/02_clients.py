@@ -315,8 +315,8 @@ class BackPressure(Scenario):
     def test_progress_names_the_bottleneck(self):
         good, stuck = self.fault(), self.fault(on_put=stall_at(1000),
                                                receive_buffer=4096)
-        front = self.broadcaster([good, stuck],
-                                 BROADCASTER_BUFFER_SIZE=65536)
+        front = self.broadcaster([good, stuck], BROADCASTER_BUFFER_SIZE=65536,
+                                 BROADCASTER_STALL_TIMEOUT_MS=2000)
         with Client(front.port) as client:
             client.send(head("PUT", "/broadcast/x", "Content-Length: 9999999"))
             client.offer(payload(9999999), within=0.5)

@@ -123,6 +123,8 @@ class Heads(Scenario):
             self.assertIn(None, allowed)
             return
         self.assertIn(answer.status, allowed, answer)
+        if answer.status == 411:
+            return              # well-framed: it has no body
         self.assertEqual(answer.headers.get("connection", "").lower(), "close")
         client.half_close()
         self.assertTrue(client.is_closed())
@@ -412,7 +414,7 @@ class Forms(Scenario):
     def test_a_form_cut_at_every_byte(self):
         target = self.fault()
         front = self.broadcaster([target], BROADCASTER_BUFFER_SIZE=1024)
-        content = b"\r\n--boun\r\n--bound \r\r\n\r\n--bounD\r\n-"
+        content = b"\r\n--boun\r\n--boun d\r\r\n\r\n--bounD\r\n-"
         body = self.part(content) + b"--bound--\r\n"
         for at in range(1, len(body)):
             answer = self.post(front, body[:at], body[at:])

@@ -103,10 +103,7 @@ class OneBadTarget(Scenario):
         front = self.broadcaster([bad], **QUICK)
         with Client(front.port) as client:
             client.send(head("PUT", "/broadcast/x", f"Content-Length: {SIZE}"))
-            try:
-                client.send(self.data)
-            except OSError:
-                pass            # answered early: that is fine
+            client.offer(self.data)     # it may be answered long before
             answer = client.response()
         self.assertIn(answer.status, (422, 502, 503), answer)
         self.assertEqual(answer.states(), {bad.name: "failed"})
@@ -381,7 +378,8 @@ class Many(Scenario):
                 pass
             answer = client.response()
         self.assertEqual(answer.status, 502, answer)
-        self.assertEqual(set(answer.states().values()), {"failed"})
+        self.assertLessEqual(set(answer.states().values()),
+                             {"failed", "aborted"})
         self.assertLess(client.sent, 64 << 20)
 
     def test_the_policy_ends_an_upload_as_soon_as_it_cannot_be_met(self):

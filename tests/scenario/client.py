@@ -96,9 +96,9 @@ class Client:
         return self
 
     def offer(self, data, within=0.5):
-        """Send what the peer takes until it takes nothing for `within` seconds.
+        """Send until the peer takes nothing for `within` seconds, or closes.
 
-        Returns how many bytes went out; for peers that hold back.
+        Returns how many bytes went out.
         """
         done = 0
         view = memoryview(data)
@@ -106,7 +106,7 @@ class Client:
         try:
             while done < len(data):
                 done += self.sock.send(view[done:done + 65536])
-        except (TimeoutError, BlockingIOError):
+        except (TimeoutError, ConnectionError):
             pass
         finally:
             self.sock.settimeout(DEADLINE * PATIENCE)

@@ -41,6 +41,11 @@ def flatten(suite):
             yield item
 
 
+def matches(word, name):
+    """A number is a file's; anything else may stand anywhere."""
+    return name.startswith(word) if word[0].isdigit() else word in name
+
+
 def discover(words):
     """[(module, tests)] in order of the files' numbers."""
     found = []
@@ -48,7 +53,7 @@ def discover(words):
         module = load(path)
         suite = unittest.defaultTestLoader.loadTestsFromModule(module)
         tests = [t for t in flatten(suite)
-                 if not words or any(w in short(t) for w in words)]
+                 if not words or any(matches(w, short(t)) for w in words)]
         if tests:
             found.append((path, module, tests))
     return found
