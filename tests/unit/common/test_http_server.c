@@ -221,7 +221,7 @@ START_TEST(a_tls_handshake_is_closed_without_a_word)
 	serve(hello);
 	fd = dial();
 	say(fd, "\x16\x03\x01\x02");
-	hear_end(fd);
+	ck_assert_int_ne(hear_end(fd), HEARD_NOTHING);
 	ck_assert_uint_eq(heard_len, 0);
 	close(fd);
 }
@@ -539,7 +539,7 @@ START_TEST(thousands_of_idle_connections_cost_less_than_2_kib_each)
 		fds[i] = dial();
 		SAY_GET(fds[i], "/");
 		if (i % 64 == 63)
-			settle();
+			turn(1);
 	}
 	wait_for(app.n_requests == N);
 	settle();
