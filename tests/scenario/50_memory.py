@@ -55,17 +55,17 @@ class Memory(Scenario):
 
     # ---- allocations --------------------------------------------------------------
 
-    def assert_flows_without_allocating(self, start, pieces, end):
-        """`pieces` yields (bytes on the wire); counts before and after."""
+    def assert_flows_without_allocating(self, start, piece, end):
+        """Count after 16 MiB and after 128 MiB of the same upload."""
         count = alloc_count.AllocCount(self.folder / "allocations")
         broadcaster = self.start(**count.environment)
         with Client(broadcaster.port) as client:
             client.send(start)
             for _ in range(16 * MIB // len(PIECE)):
-                client.send(pieces)
+                client.send(piece)
             early = count.calls()
             for _ in range(112 * MIB // len(PIECE)):
-                client.send(pieces)
+                client.send(piece)
             late = count.calls()
             client.send(end)
             self.assertEqual(client.response().status, 201)

@@ -1,0 +1,110 @@
+"""Small uploads: rate and latency, against nginx and a reader alone"""
+import socket
+import subprocess
+
+from rig import GIB, median, send, thousands
+
+from harness import wait_until
+
+SIZE = 4096
+CONNECTIONS = 16
+LIMIT = 0.25        # of nginx's rate
+
+CONFIG = """\
+worker_processes 1;
+daemon off;
+error_log stderr warn;
+pid nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    keepalive_requests 100000000;
+    upstream reader {{
+        server {reader};
+        keepalive 64;
+        keepalive_requests 100000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} reuseport;
+        location / {{
+            proxy_pass http://reader;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+class Nginx:
+    """A proxy in front of one reader, with one worker."""
+
+    def __init__(self, rig, reader):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        folder = rig.scratch("nginx")
+        (folder / "nginx.conf").write_text(
+            CONFIG.format(reader=reader.address, port=port))
+        self.address = f"127.0.0.1:{port}"
+        self.log = open(folder / "log", "wb")
+        self.process = subprocess.Popen(
+            ["/usr/sbin/nginx", "-p", folder, "-c", "nginx.conf"],
+            stdout=self.log, stderr=self.log)
+        wait_until(lambda: self.answers(port), "nginx listens")
+
+    def answers(self, port):
+        if self.process.poll() is not None:
+            raise SystemExit("bench: nginx has ended")
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+def show(report, runs):
+    rows = []
+    for who, results in runs.items():
+        rates = [r["uploads_a_second"] for r in results]
+        rows.append([who, thousands(median(rates)), thousands(min(rates)),
+                     thousands(max(rates)),
+                     *[thousands(median(r[key] for r in results))
+                       for key in ("p50_us", "p99_us")]])
+    report.table(["", "uploads/s", "min", "max", "p50 µs", "p99 µs"], rows)
+
+
+def run(report, rig, options):
+    count = 5000 if (options.size or GIB) >= GIB else 500
+    report.title(f"small: {count:,} uploads of {SIZE:,} bytes over "
+                 f"{CONNECTIONS} kept connections, {options.runs} runs each")
+    a, b = rig.readers(2)
+    broadcaster = rig.broadcaster([a, b])
+    nginx = Nginx(rig, a)
+    ways = {"broadcaster, 2 readers": (broadcaster.address, "/broadcast/x"),
+            "nginx, 1 reader": (nginx.address, "/objects/{uuid}"),
+            "1 reader, direct": (a.address, "/objects/{uuid}")}
+    runs = {who: [] for who in ways}
+    try:
+        for address, path in ways.values():
+            send(address, SIZE, CONNECTIONS * 4, CONNECTIONS, path)
+        for _ in range(options.runs):
+            for who, (address, path) in ways.items():
+                runs[who].append(send(address, SIZE, count, CONNECTIONS, path))
+    finally:
+        nginx.stop()
+    show(report, runs)
+    ratio = median(x["uploads_a_second"] / y["uploads_a_second"]
+                   for x, y in zip(runs["broadcaster, 2 readers"],
+                                   runs["nginx, 1 reader"]))
+    report.target("rate of the broadcaster / of nginx, median of the pairs",
+                  ratio, LIMIT, f"{ratio:.2f}", at_most=False)
