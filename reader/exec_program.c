@@ -40,7 +40,7 @@ static void close_all(struct program *program)
 	close_fd(&program->out_fd);
 }
 
-/* ---- start ------------------------------------------------------------------- */
+/* ---- start --------------------------------------------------------------- */
 
 static int start_err(struct err *err, int errnum, const char *what)
 {
@@ -169,7 +169,7 @@ int program_start(struct program *program, const char *command,
 	return rc;
 }
 
-/* ---- while it runs ---------------------------------------------------------------- */
+/* ---- while it runs ------------------------------------------------------- */
 
 bool program_feed(struct program *program, struct span *bytes, struct err *err)
 {
@@ -232,9 +232,9 @@ void program_kill(struct program *program)
 		kill(-program->pid, SIGKILL);
 }
 
-/* ---- the end ---------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------- */
 
-/* False while it runs; leaves it a zombie, so that the group keeps its number. */
+/* False while it runs. Leaves a zombie, so that the group keeps its number. */
 static bool has_ended(struct program *program)
 {
 	siginfo_t info = { .si_pid = 0 };
@@ -280,7 +280,8 @@ void program_wait(struct program *program)
 }
 
 /* The last line that was printed, into `line`, printable. */
-static void last_line(const struct program *program, char line[PROGRAM_TAIL + 1])
+static void last_line(const struct program *program,
+		      char line[PROGRAM_TAIL + 1])
 {
 	struct span rest = span_make(program->tail, program->tail_len);
 	size_t len = 0;

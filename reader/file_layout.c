@@ -40,7 +40,7 @@ int file_err(struct err *err, int errnum, const char *what)
 	}
 }
 
-/* ---- files ------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 static int open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 {
@@ -110,7 +110,7 @@ int file_sync(int fd)
 	return rc;
 }
 
-/* ---- names ------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------- */
 
 void file_staging_path(const char *id, const char *name, char *buf)
 {
@@ -127,7 +127,7 @@ void file_object_path(const char *id, char *buf)
 	snprintf(buf, FILE_PATH_SIZE, "%.5s/%s", id, id);
 }
 
-/* ---- removing ------------------------------------------------------------------ */
+/* ---- removing ------------------------------------------------------------ */
 
 static bool is_dots(const char *name)
 {
@@ -145,7 +145,7 @@ static DIR *open_dir(int dir_fd, const char *path)
 	return dir;
 }
 
-/* Unlink every file in a directory; the first errno that is not ENOENT, or 0. */
+/* Unlink a directory's files. 0, or the first errno that is not ENOENT. */
 static int unlink_files(DIR *dir)
 {
 	struct dirent *entry;
@@ -211,7 +211,7 @@ static int clean_staging(struct file_layout *layout, struct err *err)
 	return errnum ? file_err(err, errnum, "cannot empty staging") : 0;
 }
 
-/* ---- start -------------------------------------------------------------------- */
+/* ---- start --------------------------------------------------------------- */
 
 static int open_root(struct file_layout *layout, const char *dir,
 		     struct err *err)
@@ -221,12 +221,12 @@ static int open_root(struct file_layout *layout, const char *dir,
 
 	if (!made && errno != EEXIST)
 		return err_set_errno(err, ERR_CONFIG, errno,
-				     "READER_FILE_DIR=\"%.100s\" cannot be made",
+				     "cannot make READER_FILE_DIR=\"%.100s\"",
 				     dir);
 	layout->root_fd = open(dir, OPEN_DIR | O_CLOEXEC);
 	if (layout->root_fd < 0)
 		return err_set_errno(err, ERR_CONFIG, errno,
-				     "READER_FILE_DIR=\"%.100s\" cannot be opened",
+				     "cannot open READER_FILE_DIR=\"%.100s\"",
 				     dir);
 	if (!made)
 		return 0;
@@ -360,7 +360,7 @@ int file_layout_check(struct file_layout *layout, struct err *err)
 	return check_space(layout, err);
 }
 
-/* ---- publishing ------------------------------------------------------------------- */
+/* ---- publishing ---------------------------------------------------------- */
 
 /* Is the shard's entry in objects/ on disk? Makes it so. 0 or errno. */
 static int settle_shard(struct file_layout *layout, const char *shard)

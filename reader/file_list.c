@@ -96,7 +96,7 @@ static int read_batch(struct batch *batch, int dir_fd, const char *path,
 	return fd;
 }
 
-/* ---- one object ---------------------------------------------------------------- */
+/* ---- one object ---------------------------------------------------------- */
 
 /*
  * An object that cannot be read must not hide all the others: it is left out,
@@ -134,7 +134,7 @@ static void take_ids(struct scan *scan)
 	}
 }
 
-/* ---- shards ------------------------------------------------------------------------ */
+/* ---- shards -------------------------------------------------------------- */
 
 /* 0 or errno. A shard that has gone is an empty one. */
 static int scan_shard(struct scan *scan, const char *shard)

@@ -16,7 +16,7 @@
 /* Every byte of name and type as \u00xx, and the rest. */
 #define META_MAX (6 * (OBJECT_NAME_SIZE + OBJECT_TYPE_SIZE) + 512)
 
-/* ---- writing ----------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 /* Its text, malloc'ed; NULL when out of memory. */
 static char *print_object(const struct object *object, size_t *len)
@@ -64,7 +64,7 @@ int file_meta_write(int dir_fd, const char *path, const struct object *object,
 	return rc;
 }
 
-/* ---- reading ------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* Bytes read into `buf`, at most `size`; -1 with errno. */
 static ssize_t read_all(int fd, char *buf, size_t size)

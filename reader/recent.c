@@ -130,7 +130,8 @@ static int compare_ids(const void *a, const void *b)
 }
 
 /* What is wanted, sorted, into `found`; returns how many. */
-static size_t collect(const struct recent *recent, const struct store_list *list,
+static size_t collect(const struct recent *recent,
+		      const struct store_list *list,
 		      const struct object **found)
 {
 	size_t n = 0;

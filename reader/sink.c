@@ -12,7 +12,7 @@ const char *const store_kinds[] = { SINK_TYPES(SINK_TYPE_KIND) NULL };
 #define SINK_TYPE_ROW(name) &sink_type_##name,
 static const struct sink_type *const types[] = { SINK_TYPES(SINK_TYPE_ROW) };
 
-/* ---- the sequence ---------------------------------------------------------- */
+/* ---- the sequence -------------------------------------------------------- */
 
 #define IN(state) (1u << (state))
 
@@ -62,7 +62,7 @@ static void refuse(struct sink *sink, enum err_code code, const char *why)
 	sink_end(sink);
 }
 
-/* ---- what all stores share ---------------------------------------------------- */
+/* ---- what all stores share ----------------------------------------------- */
 
 uint32_t object_id_hash(const char *id)
 {
@@ -130,7 +130,7 @@ static void destroy(struct sink *sink)
 	sink->store->type->sink_free(sink);
 }
 
-/* ---- ends ------------------------------------------------------------------------ */
+/* ---- ends ---------------------------------------------------------------- */
 
 /* `err` is a copy: what it lay in may be freed by `done`. */
 static void call_done(sink_done_fn *done, void *arg, const struct err *where)
@@ -193,7 +193,7 @@ void store_list_end(void *arg)
 	call_done(list->done, list->arg, &list->err);
 }
 
-/* ---- stores ------------------------------------------------------------------------ */
+/* ---- stores -------------------------------------------------------------- */
 
 static const struct sink_type *find_type(const char *kind)
 {
@@ -203,7 +203,8 @@ static const struct sink_type *find_type(const char *kind)
 	return NULL;
 }
 
-struct store *store_open(const char *kind, const struct reader_settings *settings,
+struct store *store_open(const char *kind,
+			 const struct reader_settings *settings,
 			 struct workers *workers, struct err *err)
 {
 	const struct sink_type *type = find_type(kind);
@@ -255,7 +256,7 @@ void store_check(struct store *store, struct store_probe *probe,
 	store->type->check(probe, loop);
 }
 
-/* ---- sinks ------------------------------------------------------------------------- */
+/* ---- sinks --------------------------------------------------------------- */
 
 static void fill_new(struct sink *sink, struct store *store,
 		     const struct object *object)
@@ -376,7 +377,7 @@ bool sink_is_failed(const struct sink *sink)
 	return sink->state == SINK_FAILED;
 }
 
-/* ---- committed objects -------------------------------------------------------------- */
+/* ---- committed objects --------------------------------------------------- */
 
 static void begin_lookup(struct store *store, struct store_lookup *lookup,
 			 sink_done_fn *done, void *arg)

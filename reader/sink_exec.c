@@ -11,9 +11,9 @@
  *   stage    end of input, then wait for output or the end
  *   abort    kill, then wait for the end (worker thread)
  *
- * Each wait on the loop is bounded: READER_EXEC_TIMEOUT_MS without a byte taken (write) or
- * after the last byte (stage), and the group is killed. Whatever ended the wait,
- * the one function that decides is pump().
+ * Each wait on the loop is bounded: READER_EXEC_TIMEOUT_MS without a byte taken
+ * (write) or after the last byte (stage), and the group is killed. Whatever
+ * ended the wait, the one function that decides is pump().
  */
 #include "reader/exec_program.h"
 #include "reader/recent.h"
@@ -54,7 +54,7 @@ static struct exec_store *store_of(struct exec_sink *sink)
 	return (struct exec_store *)sink->base.store;
 }
 
-/* ---- the environment -------------------------------------------------------------- */
+/* ---- the environment ----------------------------------------------------- */
 
 /* Secrets, and names that only we may set. */
 static bool is_withheld(const char *variable)
@@ -83,7 +83,7 @@ static int keep_environment(struct exec_store *store)
 	return 0;
 }
 
-/* ---- store ---------------------------------------------------------------------------- */
+/* ---- store --------------------------------------------------------------- */
 
 static void exec_store_close(struct store *base)
 {
@@ -157,7 +157,7 @@ static void exec_list(struct store_list *list, struct loop *loop)
 	store_list_end(list);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------ */
+/* ---- waiting ------------------------------------------------------------- */
 
 static void pump(struct exec_sink *sink);
 
@@ -236,7 +236,7 @@ static void wait_on_loop(struct exec_sink *sink)
 	finish(sink);
 }
 
-/* ---- operations ------------------------------------------------------------------------------ */
+/* ---- operations ---------------------------------------------------------- */
 
 static void conclude(struct exec_sink *sink)
 {

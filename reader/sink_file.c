@@ -47,7 +47,7 @@ static struct file_layout *layout_of(struct store *store)
 	return &((struct file_store *)store)->layout;
 }
 
-/* ---- store ----------------------------------------------------------------------- */
+/* ---- store --------------------------------------------------------------- */
 
 static struct store *file_store_open(const struct reader_settings *settings,
 				     struct workers *workers, struct err *err)
@@ -73,7 +73,7 @@ static void file_store_close(struct store *base)
 	free((struct file_store *)base);
 }
 
-/* ---- sinks, on a worker thread ------------------------------------------------------ */
+/* ---- sinks, on a worker thread ------------------------------------------- */
 
 static struct file_layout *layout_of_sink(struct file_sink *sink)
 {
@@ -279,7 +279,7 @@ static void run_abort(void *arg)
 		sink->base.published = false;
 }
 
-/* ---- sinks, on the loop ---------------------------------------------------------------- */
+/* ---- sinks, on the loop -------------------------------------------------- */
 
 static struct sink *file_sink_new(struct store *store)
 {
@@ -344,7 +344,7 @@ static void file_abort(struct sink *sink)
 	submit(sink, run_abort);
 }
 
-/* ---- requests of the store ---------------------------------------------------------------- */
+/* ---- requests of the store ----------------------------------------------- */
 
 static void run_check(void *arg)
 {

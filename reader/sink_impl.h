@@ -30,7 +30,7 @@ struct sink_type {
 	const char *kind;
 	bool can_append;	/* write after stage or suspend; else refused */
 
-	/* As store_open(): NULL with `err`. The base is filled in afterwards. */
+	/* As store_open(): NULL with `err`. The base is filled in after. */
 	struct store *(*store_open)(const struct reader_settings *settings,
 				    struct workers *workers, struct err *err);
 	void (*store_close)(struct store *store);
@@ -67,17 +67,14 @@ struct store {
 	struct sink *sinks[STORE_BUCKETS];	/* by id: one sink an id */
 };
 
-#define SINK_STATES(X) \
-	X(SINK_NEW, "sink_open() has not ended") \
-	X(SINK_OPEN, "takes bytes") \
-	X(SINK_STAGED, "complete, invisible") \
-	X(SINK_COMMITTED, "visible") \
-	X(SINK_FAILED, "an operation failed: only abort is left") \
-	X(SINK_GONE, "aborted")
-
-#define SINK_STATE_NAME(name, meaning) name,
-enum sink_state { SINK_STATES(SINK_STATE_NAME) };
-#undef SINK_STATE_NAME
+enum sink_state {
+	SINK_NEW,	/* sink_open() has not ended */
+	SINK_OPEN,	/* takes bytes */
+	SINK_STAGED,	/* complete, invisible */
+	SINK_COMMITTED, /* visible */
+	SINK_FAILED,	/* an operation failed: only abort is left */
+	SINK_GONE,	/* aborted */
+};
 
 enum sink_op {
 	SINK_IDLE,
@@ -91,13 +88,13 @@ enum sink_op {
 
 struct sink {
 	struct store *store;
-	struct sink *next;		/* in its bucket */
-	bool listed;			/* in the store's table: open was begun */
+	struct sink *next;	/* in its bucket */
+	bool listed;		/* in the store's table: open was begun */
 	enum sink_state state;
 	struct object object;
-	uint64_t offset;		/* bytes of the writes that ended well */
-	struct digest *digest;		/* of those bytes; the type updates it */
-	bool published;			/* by the type: commit made the object */
+	uint64_t offset;	/* bytes of the writes that ended well */
+	struct digest *digest;	/* of those bytes; the type updates it */
+	bool published;		/* by the type: commit made the object */
 	/* the operation that runs */
 	enum sink_op op;
 	size_t op_bytes;

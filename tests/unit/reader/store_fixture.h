@@ -86,7 +86,7 @@ UNUSED static void reopen_store(void)
 	ck_assert_msg(open_store(kind) == ERR_NONE, "%s", last.text);
 }
 
-/* ---- one call ----------------------------------------------------------------- */
+/* ---- one call ------------------------------------------------------------ */
 
 UNUSED static void on_ended(void *arg, const struct err *err)
 {
@@ -207,7 +207,7 @@ UNUSED static enum err_code list_page(const char *query, const char *after,
 	return wait_end();
 }
 
-/* ---- content -------------------------------------------------------------------- */
+/* ---- content ------------------------------------------------------------- */
 
 /* Byte `i` of a content that no shift of it equals. */
 UNUSED static char content_byte(size_t i)

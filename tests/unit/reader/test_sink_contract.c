@@ -71,7 +71,7 @@ static void store_content(unsigned int number, const char *bytes, size_t len,
 	ck_assert_ptr_null(sink);
 }
 
-/* ---- stores ---------------------------------------------------------------------- */
+/* ---- stores -------------------------------------------------------------- */
 
 START_TEST(a_store_knows_its_kind)
 {
@@ -94,7 +94,7 @@ START_TEST(a_store_that_works_says_so)
 }
 END_TEST
 
-/* ---- one object -------------------------------------------------------------------- */
+/* ---- one object ---------------------------------------------------------- */
 
 START_TEST(an_object_is_visible_only_after_its_commit)
 {
@@ -248,7 +248,7 @@ START_TEST(a_sink_may_change_loops_between_operations)
 }
 END_TEST
 
-/* ---- abort ------------------------------------------------------------------------- */
+/* ---- abort --------------------------------------------------------------- */
 
 static void bring_to(struct sink *sink, int step)
 {
@@ -291,7 +291,7 @@ START_TEST(an_aborted_object_can_be_stored_again)
 }
 END_TEST
 
-/* ---- append -------------------------------------------------------------------------- */
+/* ---- append -------------------------------------------------------------- */
 
 START_TEST(a_suspended_object_goes_on_where_it_was)
 {
@@ -384,7 +384,7 @@ START_TEST(a_store_that_cannot_append_refuses_more_after_stage)
 }
 END_TEST
 
-/* ---- identifiers ------------------------------------------------------------------------ */
+/* ---- identifiers --------------------------------------------------------- */
 
 START_TEST(an_identifier_has_one_sink_at_a_time)
 {
@@ -451,10 +451,14 @@ END_TEST
 
 START_TEST(only_a_uuid_is_an_identifier)
 {
-	static const char *const ids[] = { "", "..", "../../etc/passwd", "a",
-					   "01890000-0000-7000-8000-00000000000",
-					   "01890000-0000-7000-8000-00000000000G",
-					   "01890000-0000-7000-8000/00000000000a" };
+	static const char *const ids[] = {
+		"",
+		"..",
+		"../../etc/passwd",
+		"01890000-0000-7000-8000-00000000000",
+		"01890000-0000-7000-8000-00000000000G",
+		"01890000-0000-7000-8000/00000000000a",
+	};
 	struct object object = make_object(1);
 	struct sink *sink;
 
@@ -469,7 +473,7 @@ START_TEST(only_a_uuid_is_an_identifier)
 }
 END_TEST
 
-/* ---- delete ------------------------------------------------------------------------------ */
+/* ---- delete -------------------------------------------------------------- */
 
 START_TEST(a_deleted_object_is_gone)
 {
@@ -502,7 +506,7 @@ START_TEST(a_deleted_identifier_may_have_other_content)
 }
 END_TEST
 
-/* ---- lists --------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------- */
 
 static void store_many(unsigned int n)
 {
@@ -575,7 +579,7 @@ START_TEST(a_query_goes_on_after_a_page)
 }
 END_TEST
 
-/* ---- bugs of the caller ------------------------------------------------------------------------ */
+/* ---- bugs of the caller -------------------------------------------------- */
 
 START_TEST(commit_before_stage_is_a_bug)
 {

@@ -76,7 +76,7 @@ static bool has_children(void)
 	return waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD;
 }
 
-/* ---- the program's answer -------------------------------------------------------- */
+/* ---- the program's answer ------------------------------------------------ */
 
 START_TEST(the_program_reads_every_byte)
 {
@@ -169,7 +169,7 @@ START_TEST(no_command_is_a_wrong_setting)
 }
 END_TEST
 
-/* ---- programs that do not read -------------------------------------------------------- */
+/* ---- programs that do not read ------------------------------------------- */
 
 START_TEST(success_before_a_long_object_ends_is_a_failure)
 {
@@ -259,7 +259,7 @@ START_TEST(a_program_that_does_not_end_is_killed_with_its_group)
 }
 END_TEST
 
-/* ---- output ---------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------- */
 
 START_TEST(a_chatterer_is_heard_out)
 {
@@ -312,7 +312,7 @@ START_TEST(a_program_may_close_its_output)
 }
 END_TEST
 
-/* ---- abort ------------------------------------------------------------------------------------ */
+/* ---- abort --------------------------------------------------------------- */
 
 START_TEST(an_aborted_program_never_sees_the_end_of_its_input)
 {
@@ -348,7 +348,7 @@ START_TEST(an_abort_ends_what_the_program_started)
 }
 END_TEST
 
-/* ---- surroundings -------------------------------------------------------------------------------- */
+/* ---- surroundings -------------------------------------------------------- */
 
 START_TEST(the_environment_names_the_object)
 {
@@ -361,9 +361,10 @@ START_TEST(the_environment_names_the_object)
 	snprintf(object.name, sizeof(object.name), "$(touch x); it's \"it\"");
 	sink = open_object(&object);
 	MUST(CALL(sink_stage, sink));
-	ck_assert_ptr_nonnull(strstr(read_file("env"), "OBJECT_ID=" ));
+	ck_assert_ptr_nonnull(strstr(read_file("env"), "OBJECT_ID="));
 	ck_assert_ptr_nonnull(strstr(read_file("env"), object.id));
-	ck_assert_ptr_nonnull(strstr(read_file("env"), "OBJECT_TYPE=text/plain"));
+	ck_assert_ptr_nonnull(strstr(read_file("env"),
+				     "OBJECT_TYPE=text/plain"));
 	ck_assert_ptr_nonnull(strstr(read_file("env"),
 				     "OBJECT_NAME=$(touch x); it's \"it\"\n"));
 	ck_assert_ptr_null(strstr(read_file("env"), "stale"));
@@ -382,8 +383,8 @@ START_TEST(signals_are_as_a_shell_would_have_them)
 	    ">$SCRATCH/signals");
 	sink = open_sink(1);
 	MUST(CALL(sink_stage, sink));
-	ck_assert_int_eq(sscanf(read_file("signals"), "SigBlk: %llx SigIgn: %llx",
-				&blocked, &ignored),
+	ck_assert_int_eq(sscanf(read_file("signals"),
+				"SigBlk: %llx SigIgn: %llx", &blocked, &ignored),
 			 2);
 	ck_assert_uint_eq(blocked, 0);
 	/* glibc keeps two real-time signals to itself */
@@ -439,7 +440,7 @@ START_TEST(an_ignored_sigchld_loses_no_status)
 }
 END_TEST
 
-/* ---- what is remembered ------------------------------------------------------------------------------ */
+/* ---- what is remembered -------------------------------------------------- */
 
 START_TEST(content_is_not_kept)
 {

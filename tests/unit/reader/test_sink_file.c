@@ -51,7 +51,7 @@ static bool exists(const char *path)
 	return access(path_of(path), F_OK) == 0;
 }
 
-/* ---- the start ------------------------------------------------------------------- */
+/* ---- the start ----------------------------------------------------------- */
 
 START_TEST(a_missing_directory_is_made)
 {
@@ -121,6 +121,19 @@ START_TEST(what_a_killed_process_left_is_removed)
 }
 END_TEST
 
+START_TEST(what_lies_in_staging_is_not_taken_over)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	ck_assert_int_eq(mkdir(path_of("root/staging/" ID_1), 0700), 0);
+	sink = open_object(&object);
+	ck_assert_int_eq(last.code, ERR_CONFLICT);
+	MUST(CALL(sink_abort, sink));
+	ck_assert(exists("root/staging/" ID_1));
+}
+END_TEST
+
 START_TEST(objects_survive_a_restart)
 {
 	char text[8] = "";
@@ -138,7 +151,7 @@ START_TEST(objects_survive_a_restart)
 }
 END_TEST
 
-/* ---- places ------------------------------------------------------------------------ */
+/* ---- places -------------------------------------------------------------- */
 
 START_TEST(an_object_is_a_directory_of_two_files)
 {
@@ -195,12 +208,12 @@ START_TEST(no_symbolic_link_is_followed)
 
 	store_text(1, "content");
 	snprintf(shard, sizeof(shard), "%s", path_of("root/objects/01890"));
-	ck_assert_int_eq(rename(shard, path_of("elsewhere")), 0);
-	ck_assert_int_eq(symlink(path_of("elsewhere"), shard), 0);
+	ck_assert_int_eq(rename(shard, path_of("root/objects/x")), 0);
+	ck_assert_int_eq(symlink("x", shard), 0);
 	ck_assert_int_eq(find(1, true), ERR_STORE);
 	ck_assert_int_eq(lookup.fd, -1);
 	ck_assert_int_eq(delete_object(1), ERR_STORE);
-	ck_assert(exists("elsewhere/" ID_1 "/data"));
+	ck_assert(exists("root/objects/x/" ID_1 "/data"));
 }
 END_TEST
 
@@ -214,7 +227,7 @@ START_TEST(a_symbolic_link_for_data_is_not_followed)
 }
 END_TEST
 
-/* ---- damage --------------------------------------------------------------------------- */
+/* ---- damage -------------------------------------------------------------- */
 
 START_TEST(a_damaged_description_is_an_error_of_its_object_only)
 {
@@ -270,7 +283,7 @@ START_TEST(a_shard_may_be_removed_by_hand_when_empty)
 }
 END_TEST
 
-/* ---- limits of the system ---------------------------------------------------------------- */
+/* ---- limits of the system ------------------------------------------------ */
 
 static void limit(__rlimit_resource_t what, rlim_t value)
 {
@@ -375,7 +388,7 @@ START_TEST(data_that_went_away_fails_the_stage)
 }
 END_TEST
 
-/* ---- long lists ------------------------------------------------------------------------------ */
+/* ---- long lists ---------------------------------------------------------- */
 
 /* As a commit leaves it, without the syncing that makes thousands slow. */
 static void plant(unsigned int number)
@@ -446,6 +459,7 @@ END_TEST
 	X(two_stores_do_not_share_a_directory) \
 	X(a_foreign_staging_is_left_alone) \
 	X(what_a_killed_process_left_is_removed) \
+	X(what_lies_in_staging_is_not_taken_over) \
 	X(objects_survive_a_restart) \
 	X(an_object_is_a_directory_of_two_files) \
 	X(a_name_is_never_a_path) \
