@@ -13,7 +13,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE))
-os.environ["SCENARIO_BIN"] = "dist"
+os.environ.setdefault("SCENARIO_BIN", "dist")
 
 from rig import RESULTS, Report, Rig, TOOLS     # noqa: E402
 
