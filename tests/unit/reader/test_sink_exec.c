@@ -211,6 +211,24 @@ START_TEST(success_after_the_last_byte_needs_no_end_of_file)
 }
 END_TEST
 
+START_TEST(bytes_after_the_program_ended_are_a_failure)
+{
+	struct sink *sink;
+
+	use("echo $$ >$SCRATCH/tmp; mv $SCRATCH/tmp $SCRATCH/pid; "
+	    "head -c 7 >/dev/null");
+	sink = open_sink(1);
+	MUST(write_text(sink, "content"));
+	await_file("pid");
+	while (is_alive(atoi(read_file("pid"))))
+		sched_yield();
+	ck_assert_int_eq(write_text(sink, "more"), ERR_STORE);
+	ck_assert_str_eq(last.text,
+			 "the program ended before reading everything");
+	MUST(CALL(sink_abort, sink));
+}
+END_TEST
+
 START_TEST(a_program_that_stops_reading_is_killed)
 {
 	struct sink *sink;
@@ -453,16 +471,19 @@ END_TEST
 
 START_TEST(the_oldest_descriptions_are_forgotten)
 {
+	const unsigned int n = 5000, oldest = n - 1024;
+
 	MUST(open_store("discard"));
-	for (unsigned int i = 0; i < 1500; i++)
+	for (unsigned int i = 0; i < n; i++)
 		store_text(i, "x");
-	ck_assert_int_eq(find(1500 - 1024 - 1, false), ERR_NOT_FOUND);
-	for (unsigned int i = 1500 - 1024; i < 1500; i++)
+	for (unsigned int i = 0; i < oldest; i++)
+		ck_assert_int_eq(find(i, false), ERR_NOT_FOUND);
+	for (unsigned int i = oldest; i < n; i++)
 		MUST(find(i, false));
 	MUST(list_page("", "", STORE_LIST_MAX));
 	ck_assert_uint_eq(list.n_rows, 1000);
 	ck_assert(list.more);
-	ck_assert_str_eq(list.rows[0].id, make_object(1500 - 1024).id);
+	ck_assert_str_eq(list.rows[0].id, make_object(oldest).id);
 	free(list.rows);
 }
 END_TEST
@@ -478,6 +499,7 @@ END_TEST
 	X(success_before_a_long_object_ends_is_a_failure) \
 	X(success_that_leaves_bytes_in_the_pipe_is_a_failure) \
 	X(success_after_the_last_byte_needs_no_end_of_file) \
+	X(bytes_after_the_program_ended_are_a_failure) \
 	X(a_program_that_stops_reading_is_killed) \
 	X(a_slow_reader_is_waited_for) \
 	X(a_program_that_does_not_end_is_killed_with_its_group) \
