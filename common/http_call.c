@@ -114,16 +114,21 @@ static void set_timed_out(struct http_call *call)
 		call->origin->host, (unsigned long long)call->timeout_ms);
 }
 
+/* To libcurl a field line of over 100 KiB is CURLE_OUT_OF_MEMORY too. */
+static const char *reason(const struct http_call *call, CURLcode code)
+{
+	if (code == CURLE_OUT_OF_MEMORY)
+		return "an endless line, or out of memory";
+	return *call->curl_text ? call->curl_text : curl_easy_strerror(code);
+}
+
 static void set_failed(struct http_call *call, CURLcode code, long status)
 {
 	struct err *err = &call->result.err;
-	const char *text = *call->curl_text ? call->curl_text :
-					      curl_easy_strerror(code);
+	const char *text = reason(call, code);
 
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		set_timed_out(call);
-	else if (code == CURLE_OUT_OF_MEMORY)
-		err_set(err, ERR_MEMORY, "out of memory for a call");
 	else if (status != 0)
 		err_set(err, ERR_TARGET, "answer %ld of %s broke off: %s",
 			status, call->origin->host, text);

@@ -250,9 +250,9 @@ static bool set_proxy(CURL *easy, const struct http_client *client)
 }
 
 /*
- * CAPATH off: libcurl shares the parsed CAs between connections only without
- * one, and a copy of the system's takes a megabyte. No session is resumed, so
- * none is kept.
+ * CAPATH off: with one, libcurl 7.88 parses the CAs again for each connection,
+ * and the system's take a tenth of a second; from CAINFO alone they are parsed
+ * once. No session is resumed, so none is kept.
  */
 static bool set_tls(CURL *easy, const struct http_client *client)
 {

@@ -184,7 +184,7 @@ void link_release(struct http_link **linkp)
 	struct http_link *link = *linkp;
 	struct http_origin *origin = link->origin;
 
-	if (link->state != LINK_OPEN || link->fd < 0 ||
+	if (link->state != LINK_OPEN || !is_silent(link) ||
 	    origin->n_idle >= origin->client->max_idle) {
 		link_close(linkp);
 		return;
