@@ -49,7 +49,7 @@ struct object {
 	char content_type[OBJECT_TYPE_SIZE];
 	uint64_t size;			/* OBJECT_SIZE_UNKNOWN until staged */
 	char sha256[DIGEST_HEX_SIZE];	/* "" until staged */
-	uint64_t created_ms;		/* wall clock; of the commit once committed */
+	uint64_t created_ms;		/* wall clock; of the stage once staged */
 };
 
 /* Ends an operation; `err` is NULL for success and valid during the call only. */
@@ -95,7 +95,8 @@ void store_check(struct store *store, struct store_probe *probe,
  * Begin an object at offset 0. done once the store has accepted it (directory
  * writable, program started …): only then is 100 Continue sent. Returns the
  * sink, to be ended by sink_abort() or sink_close() in any case, or NULL when
- * out of memory (done is not called). Copies *object.
+ * out of memory (done is not called). Copies *object. One sink an id: while
+ * there is another, ERR_CONFLICT; ERR_CLIENT when the id is no UUID.
  */
 struct sink *sink_open(struct store *store, const struct object *object,
 		       struct loop *loop, sink_done_fn *done, void *arg);
@@ -110,7 +111,7 @@ void sink_write(struct sink *sink, struct loop *loop, struct span bytes,
 /*
  * The object is complete: flush, verify what can be verified, make durable
  * where the store can, but keep it invisible. After done, sink_object() has
- * size and sha256.
+ * size and sha256. Staging what is STAGED already succeeds and does nothing.
  */
 void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		void *arg);
@@ -118,21 +119,27 @@ void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
 /*
  * From STAGED or between writes: nothing to do now, more bytes may be appended
  * later (PATCH). The type releases what it need not hold (descriptors) and must
- * have stored all bytes written so far. Types that cannot append (exec) refuse
- * with ERR_CONFLICT and fail the sink.
+ * have stored all bytes written so far. A STAGED sink stays so, and may be
+ * committed, until more is written. Types that cannot append (exec) refuse with
+ * ERR_CONFLICT and fail the sink, as they do a write to a STAGED sink.
  */
 void sink_suspend(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		  void *arg);
 
-/* Durable and visible when done says success. From STAGED. */
+/*
+ * Durable and visible when done says success. From STAGED. Success too when an
+ * object of the same id, size and digest was committed before; ERR_CONFLICT
+ * when another one of that id was.
+ */
 void sink_commit(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		 void *arg);
 
 /*
  * Undo everything and free the sink: nothing of the object is left after done
  * (`err` tells what could not be removed). From any state, but not during
- * another operation. A program that was being fed is killed before its standard
- * input is closed, so that it never takes a part for the whole.
+ * another operation; from COMMITTED it takes back what this sink published. A
+ * program that was being fed is killed before its standard input is closed, so
+ * that it never takes a part for the whole.
  */
 void sink_abort(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		void *arg);
