@@ -2,7 +2,7 @@
 import json
 
 from client import Client, Curl, fetch, get, head
-from harness import Scenario, payload
+from harness import Port, Scenario, payload
 
 # Names as they stand in a URL or a form, none of which may become a path.
 HOSTILE_NAMES = ["..", ".", "%2e%2e", "%2e%2e%2fetc%2fpasswd", "..%2f..%2fx",
@@ -147,7 +147,6 @@ class Reaching(Scenario):
         self.assertEqual(trap.n_connections, 0)
 
     def test_a_broadcaster_that_is_its_own_target_notices(self):
-        from harness import Port
         port = Port()
         front = self.broadcaster([f"http://127.0.0.1:{port.number}/broadcast/x"],
                                  port=port)
