@@ -151,17 +151,17 @@ END_TEST
 
 START_TEST(a_reader_that_takes_a_little_is_cut_off_too)
 {
-	size_t len = 16 << 20;
+	size_t len = 32 << 20;
 	char *data = calloc(1, len);
 	int fd;
 
 	settings.write_timeout_ms = 100;
-	settings.min_rate = 100 << 20;
+	settings.min_rate = 1 << 30;
 	fd = ask(GET_REQUEST);
 	http_reply(app.x, &ok, span_make(data, len));
 	forget();
-	for (int i = 0; i < 500 && app.n_end == 0; i++) {
-		hear_once(fd, 2000);
+	for (int i = 0; i < 400 && app.n_end == 0; i++) {
+		hear_once(fd, 30000);
 		turn(1);
 	}
 	ck_assert_int_eq(app.n_end, 1);
@@ -309,6 +309,34 @@ START_TEST(an_end_behind_an_unsent_write_is_not_lost)
 	ck_assert_int_eq(hear_end(fd), HEARD_END);
 	ck_assert_mem_eq(heard + heard_len - 7, "\r\n0\r\n\r\n", 7);
 	ck_assert_int_eq(app.n_end, 1);
+	close(fd);
+}
+END_TEST
+
+/* Below the answers: bytes sent while others are kept come behind them. */
+START_TEST(bytes_behind_partly_sent_ones_come_in_their_place)
+{
+	size_t len = 12 << 20;
+	char *data = malloc(len);
+	struct iovec all = { data, len }, tail = { data, 1000 };
+	int fd = ask(GET_REQUEST);
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (char)(i * 2654435761u >> 15);
+	connection_send(app.x->c, &all, 1, false);
+	forget();
+	while (app.x->c->out_sent == 0 && heard_len < len) {
+		hear_once(fd, 65536);
+		turn(1);
+	}
+	ck_assert(connection_has_output(app.x->c));
+	connection_send(app.x->c, &tail, 1, false);
+	while (heard_len < len + 1000)
+		if (hear_once(fd, 65536) == HEARD_NOTHING)
+			turn(5);
+	ck_assert_mem_eq(heard, data, len);
+	ck_assert_mem_eq(heard + len, data, 1000);
+	free(data);
 	close(fd);
 }
 END_TEST
@@ -521,6 +549,8 @@ static void add_streams(Suite *s)
 	tcase_add_test(
 		tc, a_slow_stream_refuses_a_second_write_until_it_is_empty);
 	tcase_add_test(tc, an_end_behind_an_unsent_write_is_not_lost);
+	tcase_add_test(tc,
+		       bytes_behind_partly_sent_ones_come_in_their_place);
 	tcase_add_test(tc, a_reset_ends_a_silent_stream);
 	tcase_add_test(tc, a_stream_whose_client_takes_nothing_is_cut_off);
 	suite_add_tcase(s, tc);
