@@ -152,8 +152,11 @@ json_t *object_to_json(const struct object *object)
 
 void answer_json(struct http_exchange *x, int status, json_t *value)
 {
+	struct http_header retry = { "Retry-After", "1" };
 	struct http_reply reply = { .status = status,
-				    .content_type = "application/json" };
+				    .content_type = "application/json",
+				    .headers = &retry,
+				    .n_headers = status == 503 };
 	struct err err = ERR_INIT;
 	size_t len;
 	char *text = value ? json_print(value, &len) : NULL;

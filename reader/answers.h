@@ -41,7 +41,10 @@ void answer_gone(struct http_exchange *x);
 /* {"id","name","content_type","size","sha256","created_at"}; NULL: no memory. */
 json_t *object_to_json(const struct object *object);
 
-/* `value` printed, with `status`; steals the reference; 503 when NULL. */
+/*
+ * `value` printed, with `status`; steals the reference; 503 when NULL. A 503 has
+ * Retry-After.
+ */
 void answer_json(struct http_exchange *x, int status, json_t *value);
 
 #endif

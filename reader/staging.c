@@ -153,22 +153,50 @@ enum staging_answer staging_create(struct staging *table, const char *id,
 	return answer;
 }
 
+/* Under the lock: can it be taken? */
+static enum staging_answer is_free(const struct staged *entry)
+{
+	if (!entry)
+		return STAGING_UNKNOWN;
+	return is_at_rest(entry->state) ? STAGING_TAKEN : STAGING_HELD;
+}
+
+enum staging_answer staging_append(struct staging *table, const char *id,
+				   uint64_t offset,
+				   const struct staging_holder *holder,
+				   struct staged **entryp, uint64_t *end)
+{
+	enum staging_answer answer;
+	struct staged *entry;
+
+	pthread_mutex_lock(&table->lock);
+	entry = find(table, id);
+	answer = is_free(entry);
+	if (answer == STAGING_TAKEN) {
+		*end = atomic_load(&entry->offset);
+		if (*end == offset)
+			hold(entry, STAGED_RECEIVING, holder);
+		else
+			answer = STAGING_ELSEWHERE;
+	}
+	pthread_mutex_unlock(&table->lock);
+	*entryp = answer == STAGING_TAKEN ? entry : NULL;
+	return answer;
+}
+
 enum staging_answer staging_take(struct staging *table, const char *id,
 				 enum staged_state state,
 				 const struct staging_holder *holder,
 				 struct staged **entryp)
 {
-	enum staging_answer answer = STAGING_TAKEN;
+	enum staging_answer answer;
 	struct staged *entry;
 
 	CHECK(!is_at_rest(state));
 	pthread_mutex_lock(&table->lock);
 	entry = find(table, id);
-	if (!entry)
-		answer = STAGING_UNKNOWN;
-	else if (!is_at_rest(entry->state))
-		answer = STAGING_HELD;
-	else
+	answer = is_free(entry);
+	if (answer == STAGING_TAKEN)
 		hold(entry, state, holder);
 	pthread_mutex_unlock(&table->lock);
 	*entryp = answer == STAGING_TAKEN ? entry : NULL;

@@ -90,6 +90,7 @@ enum staging_answer {
 	STAGING_UNKNOWN,	/* there is none of this id */
 	STAGING_HELD,		/* somebody holds it */
 	STAGING_FRESH,		/* at rest, but touched a moment ago */
+	STAGING_ELSEWHERE,	/* at rest, but does not end at this offset */
 	STAGING_FULL,		/* `max` entries, or out of memory */
 };
 
@@ -103,7 +104,16 @@ enum staging_answer staging_create(struct staging *table, const char *id,
 				   uint64_t stale_ms, struct staged **entry,
 				   uint64_t *touched_ms);
 
-/* Take the entry from rest into a held state. NEW, FRESH and FULL never. */
+/*
+ * Take the entry from rest to RECEIVING, if it ends at `offset`; ELSEWHERE:
+ * *end says where it does. TAKEN, UNKNOWN, HELD or ELSEWHERE.
+ */
+enum staging_answer staging_append(struct staging *table, const char *id,
+				   uint64_t offset,
+				   const struct staging_holder *holder,
+				   struct staged **entry, uint64_t *end);
+
+/* Take the entry from rest into a held state: TAKEN, UNKNOWN or HELD. */
 enum staging_answer staging_take(struct staging *table, const char *id,
 				 enum staged_state state,
 				 const struct staging_holder *holder,

@@ -1,0 +1,336 @@
+#include "reader/serve.h"
+
+#include "common/clock.h"
+
+#include "reader/answers.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LIST_DEFAULT 100u
+
+struct serve {
+	struct operation op;
+	struct store_lookup lookup;
+};
+
+/* ---- the fields that describe a committed object ----------------------------- */
+
+/* An escaped name of OBJECT_NAME_SIZE grows by up to three, plus a fallback. */
+#define DISPOSITION_SIZE (4 * OBJECT_NAME_SIZE + 64)
+#define ETAG_SIZE (DIGEST_HEX_SIZE + 2)
+#define MAX_FIELDS 8
+
+struct description {
+	struct http_header fields[MAX_FIELDS];
+	size_t n;
+	const char *content_type;
+	char etag[ETAG_SIZE];
+	char digest[DIGEST_FIELD_SIZE];
+	char modified[CLOCK_HTTP_DATE_SIZE];
+	char disposition[DISPOSITION_SIZE];
+	char range[80];
+};
+
+static void add_field(struct description *d, const char *name,
+		      const char *value)
+{
+	CHECK(d->n < MAX_FIELDS);
+	d->fields[d->n++] = (struct http_header){ name, value };
+}
+
+static void describe(struct description *d, const struct object *object)
+{
+	d->n = 0;
+	snprintf(d->etag, sizeof(d->etag), "\"%s\"", object->sha256);
+	digest_format_field(object->sha256, d->digest);
+	clock_format_http_date(object->created_ms, d->modified);
+	snprintf(d->disposition, sizeof(d->disposition), "attachment");
+	if (object->name[0])
+		http1_content_disposition("attachment", object->name,
+					  d->disposition,
+					  sizeof(d->disposition));
+	/* Files written by other programs may hold anything. */
+	d->content_type = http1_is_field_value(span_of(object->content_type))
+				  ? object->content_type
+				  : "application/octet-stream";
+	add_field(d, "ETag", d->etag);
+	add_field(d, "Repr-Digest", d->digest);
+	add_field(d, "Last-Modified", d->modified);
+	add_field(d, "Accept-Ranges", "bytes");
+	add_field(d, "Content-Disposition", d->disposition);
+	add_field(d, "X-Content-Type-Options", "nosniff");
+}
+
+static struct http_reply reply_of(const struct description *d, int status)
+{
+	return (struct http_reply){ .status = status,
+				    .content_type = d->content_type,
+				    .headers = d->fields,
+				    .n_headers = d->n };
+}
+
+/* ---- content ------------------------------------------------------------------ */
+
+/* Preconditions in the order of RFC 9110, 13.2.2: 0, 304 or 412. */
+static int check_conditions(const struct http_exchange *x, const char *etag)
+{
+	struct span match = http_request_field(x, "If-Match");
+	struct span none_match = http_request_field(x, "If-None-Match");
+
+	if (match.ptr && !http1_etag_matches(match, etag))
+		return 412;
+	if (none_match.ptr && http1_etag_matches(none_match, etag))
+		return 304;
+	return 0;
+}
+
+/* A Range that counts: If-Range has to name this very content (13.1.5). */
+static enum http1_range range_of(const struct http_exchange *x,
+				 const char *etag, uint64_t size,
+				 uint64_t *first, uint64_t *last)
+{
+	struct span range = http_request_field(x, "Range");
+	struct span if_range = http_request_field(x, "If-Range");
+
+	if (!range.ptr || (if_range.ptr && !span_eq(if_range, span_of(etag))))
+		return HTTP1_RANGE_NONE;
+	return http1_parse_range(range, size, first, last);
+}
+
+static void reply_without_content(struct http_exchange *x,
+				  struct description *d, int status)
+{
+	struct http_reply reply = reply_of(d, status);
+
+	reply.content_type = NULL;
+	http_reply(x, &reply, span_make(NULL, 0));
+}
+
+/* Takes over `fd`. */
+static void reply_content(struct http_exchange *x, struct description *d,
+			  int fd, uint64_t size)
+{
+	uint64_t first = 0, last = 0;
+	struct http_reply reply;
+
+	switch (range_of(x, d->etag, size, &first, &last)) {
+	case HTTP1_RANGE_NONE:
+		reply = reply_of(d, 200);
+		http_reply_file(x, &reply, fd, 0, size);
+		return;
+	case HTTP1_RANGE_ONE:
+		snprintf(d->range, sizeof(d->range),
+			 "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, last,
+			 size);
+		add_field(d, "Content-Range", d->range);
+		reply = reply_of(d, 206);
+		http_reply_file(x, &reply, fd, first, last - first + 1);
+		return;
+	case HTTP1_RANGE_BAD:
+		break;
+	}
+	close(fd);
+	snprintf(d->range, sizeof(d->range), "bytes */%" PRIu64, size);
+	add_field(d, "Content-Range", d->range);
+	reply_without_content(x, d, 416);
+}
+
+static void on_content_found(void *arg, const struct err *err)
+{
+	struct serve *s = arg;
+	struct http_exchange *x = s->op.x;
+	struct store_lookup *lookup = &s->lookup;
+	struct description d;
+	int status;
+
+	if (!x || err) {
+		if (lookup->fd >= 0)
+			close(lookup->fd);
+		if (x)
+			http_reply_problem(x, err);
+		operation_finish(&s->op);
+		return;
+	}
+	describe(&d, &lookup->object);
+	status = check_conditions(x, d.etag);
+	if (status == 0) {
+		reply_content(x, &d, lookup->fd, lookup->object.size);
+	} else {
+		close(lookup->fd);
+		reply_without_content(x, &d, status);
+	}
+	operation_finish(&s->op);
+}
+
+static void find(struct reader_thread *thread, struct http_exchange *x,
+		 const char *id, bool want_bytes, sink_done_fn *done)
+{
+	struct serve *s = operation_new(thread, sizeof(*s));
+	struct err err = ERR_INIT;
+
+	if (!s) {
+		err_set(&err, ERR_MEMORY, "out of memory for a request");
+		http_reply_problem(x, &err);
+		return;
+	}
+	operation_attach(&s->op, x, &operation_ops);
+	CHECK(span_to_string(span_of(id), s->lookup.id, sizeof(s->lookup.id)));
+	s->lookup.want_bytes = want_bytes;
+	store_find(thread->reader->store, &s->lookup, thread->loop, done, s);
+}
+
+void serve_object(struct reader_thread *thread, struct http_exchange *x,
+		  const char *id)
+{
+	find(thread, x, id, true, on_content_found);
+}
+
+/* ---- description ----------------------------------------------------------------- */
+
+static void reply_description(struct http_exchange *x, struct description *d,
+			      uint64_t size)
+{
+	struct http_reply reply = reply_of(d, 200);
+	int status = check_conditions(x, d->etag);
+
+	if (status != 0)
+		reply_without_content(x, d, status);
+	else
+		http_reply_head_only(x, &reply, size);
+}
+
+static void on_described(void *arg, const struct err *err)
+{
+	struct serve *s = arg;
+	struct http_exchange *x = s->op.x;
+	struct description d;
+
+	if (x && err) {
+		http_reply_problem(x, err);
+	} else if (x) {
+		describe(&d, &s->lookup.object);
+		reply_description(x, &d, s->lookup.object.size);
+	}
+	operation_finish(&s->op);
+}
+
+/* Its offset, for a client that wants to go on with PATCH. */
+static void describe_staged(struct http_exchange *x,
+			    const struct staging_view *view)
+{
+	char offset[24], digest[DIGEST_FIELD_SIZE];
+	struct http_header fields[3] = {
+		{ "Cache-Control", "no-store" },
+		{ "Upload-Offset", offset },
+		{ "Repr-Digest", digest },
+	};
+	struct http_reply reply = { .status = 200,
+				    .headers = fields,
+				    .n_headers = 2 };
+
+	snprintf(offset, sizeof(offset), "%" PRIu64, view->offset);
+	if (view->sha256[0]) {
+		digest_format_field(view->sha256, digest);
+		reply.n_headers = 3;
+	}
+	http_reply(x, &reply, span_make(NULL, 0));
+}
+
+void serve_description(struct reader_thread *thread, struct http_exchange *x,
+		       const char *id)
+{
+	struct staging_view view;
+
+	if (staging_look(thread->reader->staging, id, &view))
+		describe_staged(x, &view);
+	else
+		find(thread, x, id, false, on_described);
+}
+
+/* ---- list ------------------------------------------------------------------------- */
+
+struct listing {
+	struct operation op;
+	struct store_list list;
+};
+
+static json_t *page_to_json(const struct store_list *list)
+{
+	json_t *objects = json_array(), *next;
+
+	for (size_t i = 0; i < list->n_rows; i++)
+		if (json_array_append_new(objects,
+					  object_to_json(&list->rows[i])) < 0) {
+			json_decref(objects);
+			return NULL;
+		}
+	next = list->more && list->n_rows > 0
+		       ? json_string(list->rows[list->n_rows - 1].id)
+		       : json_null();
+	return json_pack("{s:o, s:o}", "objects", objects, "next", next);
+}
+
+static void on_listed(void *arg, const struct err *err)
+{
+	struct listing *l = arg;
+
+	if (l->op.x && err)
+		http_reply_problem(l->op.x, err);
+	else if (l->op.x)
+		answer_json(l->op.x, 200, page_to_json(&l->list));
+	free(l->list.rows);
+	operation_finish(&l->op);
+}
+
+/* "limit=": 1 to STORE_LIST_MAX. */
+static int read_limit(struct store_list *list, struct span query,
+		      struct err *err)
+{
+	struct span value = http1_query_get(query, "limit");
+	uint64_t limit = LIST_DEFAULT;
+
+	if (value.ptr && (!http1_parse_u64(value, &limit) || limit < 1 ||
+			  limit > STORE_LIST_MAX))
+		return err_set(err, ERR_CLIENT,
+			       "limit has to be a number from 1 to %u",
+			       STORE_LIST_MAX);
+	list->limit = (size_t)limit;
+	return 0;
+}
+
+static int read_query(struct store_list *list, struct span query,
+		      struct err *err)
+{
+	struct span q = http1_query_get(query, "q");
+	struct span after = http1_query_get(query, "after");
+
+	if (q.ptr && http1_decode(q, true, list->query, sizeof(list->query),
+				  err) < 0)
+		return -1;
+	if (after.len > 0 && (!uuid_is_valid(after) ||
+			      !span_to_string(after, list->after,
+					      sizeof(list->after))))
+		return err_set(err, ERR_CLIENT,
+			       "after has to be the \"next\" of a page before");
+	return read_limit(list, query, err);
+}
+
+void serve_list(struct reader_thread *thread, struct http_exchange *x)
+{
+	struct listing *l = operation_new(thread, sizeof(*l));
+	struct err err = ERR_INIT;
+
+	if (!l)
+		err_set(&err, ERR_MEMORY, "out of memory for a request");
+	if (!l || read_query(&l->list, http_request_query(x), &err) < 0) {
+		http_reply_problem(x, &err);
+		if (l)
+			operation_finish(&l->op);
+		return;
+	}
+	operation_attach(&l->op, x, &operation_ops);
+	store_list(thread->reader->store, &l->list, thread->loop, on_listed, l);
+}
