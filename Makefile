@@ -2,8 +2,8 @@
 #
 # Everything is built below dist/: dist/broadcaster and dist/reader for use,
 # dist/obj/MODE/ for objects and test programs of one build mode. MODE is one of
-# the CFLAGS_* below: release (default), debug, asan, ubsan, tsan, coverage, and
-# gcc and clang, in which warnings are errors.
+# the CFLAGS_* below: release (default), debug, asan, ubsan, tsan, coverage, fuzz,
+# and gcc and clang, in which warnings are errors.
 
 MODE ?= release
 CC ?= gcc
@@ -29,12 +29,14 @@ CFLAGS_ubsan := -O1 -fno-omit-frame-pointer -fsanitize=undefined \
 	-fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS_coverage := -O0 --coverage
+CFLAGS_fuzz := -O1 -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CFLAGS_gcc := $(CFLAGS_release) -Werror
 CFLAGS_clang := -O2 -D_FORTIFY_SOURCE=2 -Werror
 ifeq ($(MODE),gcc)
 CC := gcc
 endif
-ifeq ($(MODE),clang)
+ifneq ($(filter clang fuzz,$(MODE)),)
 CC := clang
 endif
 CFLAGS_MODE := $(CFLAGS_$(MODE))
@@ -58,7 +60,7 @@ HELPER_SRC := $(wildcard tests/helper/*.c)
 BENCH_SRC := $(wildcard bench/*.c)
 BENCH_BIN := $(patsubst %.c,$(OBJ)/%,$(BENCH_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
-FUZZ_BIN := $(patsubst tests/%.c,dist/obj/fuzz/tests/%,$(FUZZ_SRC))
+FUZZ_BIN := $(patsubst tests/%.c,$(OBJ)/tests/%,$(FUZZ_SRC))
 C_FILES := $(wildcard cmd/*/*.c common/*.[ch] broadcaster/*.[ch] reader/*.[ch] \
 	tests/*/*.[ch] tests/unit/*/*.[ch] bench/*.[ch])
 VERSION_SRC := $(shell grep -ls STREAM_BROADCAST_VERSION */*.c cmd/*/*.c)
@@ -189,15 +191,13 @@ coverage: ## which lines the tests reach; dist/coverage/index.html
 	gcovr --root . --exclude tests/ --exclude bench/ --object-directory dist/obj/coverage \
 		--html-details dist/coverage/index.html --print-summary --txt
 
-dist/obj/fuzz/tests/fuzz/%: tests/fuzz/%.c $(COMMON_SRC) $(wildcard common/*.h)
-	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=undefined -o $@ $< $(COMMON_SRC) $(LDLIBS)
+$(OBJ)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(LIB_COMMON)
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 .PHONY: fuzz-build fuzz
 fuzz-build: $(FUZZ_BIN)
 fuzz: ## fuzz every parser, RUNS=10000000 inputs each; prints coverage
-	@$(AGAIN) fuzz-build
-	@RUNS=$(or $(RUNS),10000000) scripts/fuzz.sh $(FUZZ_BIN)
+	@$(AGAIN) MODE=fuzz fuzz-build
+	@RUNS=$(or $(RUNS),10000000) scripts/fuzz.sh $(FUZZ_SRC:tests/%.c=dist/obj/fuzz/tests/%)
 
 .PHONY: bench
 bench: ## measure throughput, CPU and memory
