@@ -42,9 +42,11 @@ static enum intake_event end(struct intake *intake)
 static enum intake_event receive_raw(struct intake *intake, struct ring *ring,
 				     struct err *err)
 {
-	struct ring_room room = ring_reserve(ring, 0);
+	struct ring_room room;
 	size_t n = 0;
 
+	ring_rewind(ring);
+	room = ring_reserve(ring, 0);
 	if (room.len == 0)
 		return INTAKE_FULL;
 	switch (http_body_read(intake->x, room.ptr, room.len, &n, err)) {
@@ -163,9 +165,11 @@ static enum intake_event receive_form(struct intake *intake, struct ring *ring,
 				      struct err *err)
 {
 	size_t skip = multipart_withheld(intake->form);
-	struct ring_room room = ring_reserve(ring, skip);
+	struct ring_room room;
 	size_t n = 0;
 
+	ring_rewind(ring);
+	room = ring_reserve(ring, skip);
 	if (room.len == 0)
 		return INTAKE_FULL;
 	switch (http_body_read(intake->x, room.ptr, room.len, &n, err)) {

@@ -13,6 +13,7 @@ struct ring {
 	char *memory;
 	size_t capacity;
 	uint64_t head;
+	uint64_t origin;		/* the position at memory[0] */
 	struct ring_cursor *cursors;	/* attached ones, in no order */
 };
 
@@ -71,6 +72,7 @@ void ring_reset(struct ring *ring)
 {
 	CHECK(!ring->cursors);
 	ring->head = 0;
+	ring->origin = 0;
 }
 
 size_t ring_capacity(const struct ring *ring)
@@ -109,7 +111,7 @@ size_t ring_space(const struct ring *ring)
 static struct ring_room room_at(const struct ring *ring, uint64_t position,
 				size_t len)
 {
-	size_t at = (size_t)(position % ring->capacity);
+	size_t at = (size_t)((position - ring->origin) % ring->capacity);
 	size_t straight = ring->capacity - at;
 
 	return (struct ring_room){ .ptr = ring->memory + at,
@@ -123,6 +125,12 @@ struct ring_room ring_reserve(const struct ring *ring, size_t skip)
 	if (skip > space)
 		skip = space;
 	return room_at(ring, ring->head + skip, space - skip);
+}
+
+void ring_rewind(struct ring *ring)
+{
+	if (ring_used(ring) == 0)
+		ring->origin = ring->head;
 }
 
 void ring_commit(struct ring *ring, size_t len)

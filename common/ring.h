@@ -6,7 +6,7 @@
  *         A          B          C
  *
  * Positions are 64-bit counts of bytes since the start of the object and never
- * wrap; the place of position p in memory is p modulo the capacity. The tail is
+ * wrap; their places in memory follow each other, modulo the capacity. The tail is
  * the slowest attached cursor. Invariant: tail <= every attached cursor <= head
  * <= tail + capacity. With no cursor attached the tail is the head: a ring that
  * nobody reads takes everything and keeps nothing.
@@ -69,6 +69,12 @@ struct ring_room {
 	char *ptr;
 	size_t len;
 } ring_reserve(const struct ring *ring, size_t skip);
+
+/*
+ * If the ring is empty, go on at the start of its memory: then all of it is one
+ * room, and is sent by one call. Positions stay. No room may be in use.
+ */
+void ring_rewind(struct ring *ring);
 
 /* Make the first `len` reserved bytes readable; len <= ring_space(). */
 void ring_commit(struct ring *ring, size_t len);

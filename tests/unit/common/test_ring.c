@@ -145,6 +145,39 @@ START_TEST(a_reservation_stops_at_the_end_of_memory)
 }
 END_TEST
 
+START_TEST(an_empty_ring_rewinds_to_the_start_of_memory)
+{
+	struct ring_cursor cursor = { 0 };
+	char *start = ring_reserve(ring, 0).ptr;
+
+	ring_attach(ring, &cursor);
+	put('a', 700);
+	ring_advance(ring, &cursor, 700);
+	ring_rewind(ring);
+	ck_assert_ptr_eq(ring_reserve(ring, 0).ptr, start);
+	ck_assert_uint_eq(ring_reserve(ring, 0).len, RING_MIN_CAPACITY);
+	ck_assert_uint_eq(ring_head(ring), 700);
+	put('b', 1);
+	ck_assert_ptr_eq(ring_peek(ring, &cursor).ptr, start);
+	ring_detach(ring, &cursor);
+}
+END_TEST
+
+START_TEST(a_ring_with_unread_bytes_does_not_rewind)
+{
+	struct ring_cursor cursor = { 0 };
+	char *start = ring_reserve(ring, 0).ptr;
+
+	ring_attach(ring, &cursor);
+	put('a', 700);
+	ring_advance(ring, &cursor, 699);
+	ring_rewind(ring);
+	ck_assert_ptr_eq(ring_reserve(ring, 0).ptr, start + 700);
+	ck_assert_ptr_eq(ring_peek(ring, &cursor).ptr, start + 699);
+	ring_detach(ring, &cursor);
+}
+END_TEST
+
 START_TEST(skipping_leaves_room_in_front)
 {
 	char *start = ring_reserve(ring, 0).ptr;
@@ -399,6 +432,9 @@ static void model_step(struct model *m, struct ring *r)
 	case 1: case 2: case 3: case 4: case 5:
 		model_write(m, r);
 		break;
+	case 6:
+		ring_rewind(r);
+		break;
 	default:
 		model_read(m, r, i);
 	}
@@ -464,6 +500,8 @@ static void add_cases(Suite *suite)
 	tcase_add_test(tc, a_full_ring_grants_no_space);
 	tcase_add_test(tc, a_ring_that_nobody_reads_takes_everything);
 	tcase_add_test(tc, a_reservation_stops_at_the_end_of_memory);
+	tcase_add_test(tc, an_empty_ring_rewinds_to_the_start_of_memory);
+	tcase_add_test(tc, a_ring_with_unread_bytes_does_not_rewind);
 	tcase_add_test(tc, skipping_leaves_room_in_front);
 	tcase_add_test(tc, a_peek_stops_at_the_end_of_memory);
 	tcase_add_test(tc, the_slowest_cursor_is_the_tail);
