@@ -99,7 +99,8 @@ void http1_head_init(struct http1_head *head);
  * coding: 501; version: 505; CONNECT: 501; too long: 414, 431; the rest: 400.
  * Expect other than 100-continue: 417. At most two leading empty lines skipped
  * (they count in `size`). A request without Content-Length and
- * Transfer-Encoding is HTTP1_NO_BODY with has_length false.
+ * Transfer-Encoding is HTTP1_NO_BODY with has_length false. Fields that say how
+ * a body is to be understood, Authorization, and those of tus may stand once.
  */
 enum http1_result http1_parse_request(struct http1_head *head, const char *buf,
 				      size_t len, struct err *err);
@@ -153,7 +154,8 @@ struct http1_trailers {
  * small and fixed. Refuses sizes over 16 hex digits or past UINT64_MAX in
  * total, extensions over HTTP1_MAX_CHUNK_EXT, anything but CRLF, forbidden
  * trailer syntax, and bodies whose framing outweighs their data (more than
- * 80 % overhead once 100 KiB of framing have passed).
+ * 80 % overhead once 100 KiB of framing have passed). Errors are ERR_CLIENT,
+ * unless is_response is set. A digest that is too long for its trailer: 431.
  */
 struct http1_chunked {
 	int state;
@@ -171,6 +173,7 @@ struct http1_chunked {
 	struct http1_trailers trailers;
 };
 
+/* Make ready for the first framing byte of a body. */
 void http1_chunked_init(struct http1_chunked *c);
 
 /*
@@ -229,15 +232,18 @@ bool http1_is_utf8(struct span text);
 /*
  * One parameter of a field value such as `form-data; name="a\"b"; size=3`
  * (RFC 9110, 5.6.6): the value of `name`, unquoted into buf, NUL-terminated.
- * 1 found, 0 absent, -1 malformed or too long for `size`.
+ * 1 found, 0 absent, -1 malformed, there twice or too long for `size`.
  */
 int http1_param(struct span value, const char *name, char *buf, size_t size);
 
 /*
  * Content-Disposition value for a file name (RFC 6266, RFC 8187): an ASCII
  * fallback and filename*=UTF-8''…, safe for any name. `disposition` is
- * "attachment" or "inline". Truncates the name rather than overflow.
+ * "attachment" or "inline". Truncates the name rather than overflow; `size` is
+ * at least HTTP1_DISPOSITION_SIZE. Control characters and what is not UTF-8 are
+ * replaced. A name of n bytes takes at most 10 * n more.
  */
+#define HTTP1_DISPOSITION_SIZE 48
 void http1_content_disposition(const char *disposition, const char *name,
 			       char *buf, size_t size);
 

@@ -47,7 +47,7 @@ static int refuse(const struct http1_chunked *c, struct err *err, int status,
 	return err_set_status(err, status, "%s", text);
 }
 
-/* ---- size and extensions ------------------------------------------------------- */
+/* ---- size and extensions ------------------------------------------------- */
 
 static int refuse_size_line(const struct http1_chunked *c, struct err *err)
 {
@@ -120,7 +120,7 @@ static int step_quoted(struct http1_chunked *c, char byte, struct err *err)
 					     refuse_size_line(c, err);
 }
 
-/* ---- chunks -------------------------------------------------------------------- */
+/* ---- chunks -------------------------------------------------------------- */
 
 /*
  * Each byte of a flood of tiny chunks costs us many of framing: no more than
@@ -159,7 +159,7 @@ static int expect(const struct http1_chunked *c, char byte, char wanted,
 	return refuse(c, err, 400, "a chunk does not end with CRLF");
 }
 
-/* ---- trailers -------------------------------------------------------------------- */
+/* ---- trailers ------------------------------------------------------------ */
 
 static int refuse_trailer(const struct http1_chunked *c, struct err *err)
 {
@@ -253,7 +253,7 @@ static int count_trailer(struct http1_chunked *c, struct err *err)
 	return refuse(c, err, 431, "the trailer section is too long");
 }
 
-/* ---- all of it -------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------- */
 
 /* The state after `byte`, or -1. */
 static int step(struct http1_chunked *c, char byte, uint64_t max_total,
@@ -300,8 +300,9 @@ static int step(struct http1_chunked *c, char byte, uint64_t max_total,
 	return -1;
 }
 
-enum http1_result http1_chunked_framing(struct http1_chunked *c, struct span *in,
-					uint64_t max_total, struct err *err)
+enum http1_result http1_chunked_framing(struct http1_chunked *c,
+					struct span *in, uint64_t max_total,
+					struct err *err)
 {
 	while (c->state < DONE && c->left == 0 && in->len > 0) {
 		int next = step(c, http1_take(in, 1).ptr[0], max_total, err);

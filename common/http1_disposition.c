@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-/* ---- writing ---------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 #define FALLBACK "; filename=\""
 #define EXTENDED "\"; filename*=UTF-8''"
@@ -96,7 +96,7 @@ void http1_content_disposition(const char *disposition, const char *name,
 	buf[used] = '\0';
 }
 
-/* ---- reading ---------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* UTF-8 without control characters, C1 (U+0080 to U+009F) included. */
 static bool is_name(struct span name)

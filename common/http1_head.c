@@ -31,7 +31,7 @@ int http1_refuse(const struct http1_parse *p, int status, const char *text)
 	return err_set_status(p->err, status, "%s", text);
 }
 
-/* ---- lines ------------------------------------------------------------------ */
+/* ---- lines --------------------------------------------------------------- */
 
 /* The line's LF has to stand before this place. */
 static size_t line_limit(const struct http1_parse *p)
@@ -78,7 +78,7 @@ static int take_line(struct http1_parse *p, size_t len, struct span *line)
 	return 1;
 }
 
-/* ---- start lines -------------------------------------------------------------- */
+/* ---- start lines --------------------------------------------------------- */
 
 /* "HTTP/" DIGIT "." DIGIT of which we speak 1.0 and 1.1 (RFC 9112, 2.3). */
 static int read_version(struct http1_parse *p, struct span s)
@@ -89,7 +89,8 @@ static int read_version(struct http1_parse *p, struct span s)
 	    !http1_is_digit(s.ptr[7]))
 		return http1_refuse(p, 400, "the first line is malformed");
 	if (s.ptr[5] != '1' || s.ptr[7] > '1')
-		return http1_refuse(p, 505, "the HTTP version is not 1.0 or 1.1");
+		return http1_refuse(p, 505,
+				    "the HTTP version is not 1.0 or 1.1");
 	p->head->minor_version = s.ptr[7] - '0';
 	return 0;
 }
@@ -101,9 +102,11 @@ static int read_version(struct http1_parse *p, struct span s)
 static int read_method(struct http1_parse *p, struct span name)
 {
 	for (int m = HTTP1_GET; m <= HTTP1_OPTIONS; m++) {
-		if (!span_eq(name, span_of(http1_method_name((enum http1_method)m))))
+		enum http1_method method = (enum http1_method)m;
+
+		if (!span_eq(name, span_of(http1_method_name(method))))
 			continue;
-		p->head->method = (enum http1_method)m;
+		p->head->method = method;
 		return 0;
 	}
 	return http1_refuse(p, 501, "the method is not implemented");
@@ -168,7 +171,7 @@ static int read_start_line(struct http1_parse *p, struct span line)
 	return result;
 }
 
-/* ---- fields ------------------------------------------------------------------- */
+/* ---- fields -------------------------------------------------------------- */
 
 static int refuse_name(struct http1_parse *p, struct span line)
 {
@@ -199,7 +202,7 @@ static int read_field(struct http1_parse *p, struct span line)
 	return 0;
 }
 
-/* ---- heads -------------------------------------------------------------------- */
+/* ---- heads --------------------------------------------------------------- */
 
 static int read_line(struct http1_parse *p, struct span line)
 {

@@ -18,9 +18,9 @@ enum http1_class {
 	HTTP1_TCHAR = 0x01,	/* of a token (RFC 9110, 5.6.2) */
 	HTTP1_VALUE = 0x02,	/* of a field value, SP and HTAB too (5.5) */
 	HTTP1_TARGET = 0x04,	/* visible ASCII but '#' */
-	HTTP1_REG_NAME = 0x08,	/* of a host's name, but '%' (RFC 3986, 3.2.2) */
+	HTTP1_REG_NAME = 0x08,	/* of a reg-name, but '%' (RFC 3986, 3.2.2) */
 	HTTP1_ATTR = 0x10,	/* attr-char (RFC 8187, 3.2.1) */
-	HTTP1_QDTEXT = 0x20,	/* unescaped in a quoted-string (RFC 9110, 5.6.4) */
+	HTTP1_QDTEXT = 0x20,	/* of a quoted-string (RFC 9110, 5.6.4) */
 	HTTP1_HEX = 0x40,	/* HEXDIG, either case */
 	HTTP1_ETAG = 0x80,	/* etagc (RFC 9110, 8.8.3) */
 };
@@ -34,6 +34,7 @@ static inline bool http1_is(char c, enum http1_class class)
 	return http1_classes[(unsigned char)c] & class;
 }
 
+/* Is `c` one of 0 to 9? */
 static inline bool http1_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -84,7 +85,10 @@ struct http1_raw {
 	bool is_quoted;
 };
 
-/* As http1_param(), but pointing into `value`. 1 found, 0 absent, -1 malformed. */
+/*
+ * As http1_param(), but pointing into `value`: 1 found, 0 absent, -1 malformed
+ * or there twice.
+ */
 int http1_param_raw(struct span value, const char *name, struct http1_raw *raw);
 
 /* Copy without escapes and NUL-terminate; false when it does not fit. */

@@ -13,7 +13,10 @@ const char *http1_method_name(enum http1_method method)
 	return names[method];
 }
 
-/* RFC 9110, 15; 423 and 507: RFC 4918; 428, 429, 431: RFC 6585; 460: tus 1.0. */
+/*
+ * In order. RFC 9110, 15; 207, 423, 424, 507: RFC 4918; 428, 429, 431, 511: RFC
+ * 6585; 460: tus 1.0; 104: resumable uploads of the HTTP working group.
+ */
 static const struct {
 	int status;
 	const char *reason;

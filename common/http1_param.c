@@ -31,8 +31,8 @@ static bool take_value(struct span *rest, struct http1_raw *raw)
 }
 
 /*
- * Take one parameter of `[ name "=" value ] OWS [ ";" ]` off *rest; name->len is
- * 0 for an empty one. False when it is malformed.
+ * Take one parameter, `[ name "=" value ] OWS [ ";" ]`, off *rest; name->len
+ * is 0 for an empty one. False when it is malformed.
  */
 static bool take_param(struct span *rest, struct span *name,
 		       struct http1_raw *raw)

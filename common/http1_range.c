@@ -1,6 +1,6 @@
 #include "common/http1_impl.h"
 
-/* ---- Range (RFC 9110, 14) --------------------------------------------------- */
+/* ---- Range (RFC 9110, 14) ------------------------------------------------ */
 
 /* 1*DIGIT; what is too large for any representation becomes UINT64_MAX. */
 static bool take_position(struct span *s, uint64_t *position)
@@ -78,9 +78,9 @@ enum http1_range http1_parse_range(struct span value, uint64_t size,
 	return read_spec(spec, size, first, last);
 }
 
-/* ---- entity tags (RFC 9110, 8.8.3) ------------------------------------------- */
+/* ---- entity tags (RFC 9110, 8.8.3) --------------------------------------- */
 
-/* Take [ "W/" ] opaque-tag; the tag with its quotes, ptr NULL when malformed. */
+/* Take [ "W/" ] opaque-tag: the tag in its quotes, ptr NULL when malformed. */
 static struct span take_tag(struct span *s)
 {
 	struct span tag;

@@ -1,8 +1,11 @@
 #include "common/http1_impl.h"
 
-/* ---- host ---------------------------------------------------------------------- */
+/* ---- host ---------------------------------------------------------------- */
 
-/* "[" IPv6address "]"; how long it is, 0 when it is none. No zone, no future. */
+/*
+ * "[" IPv6address "]": how long it is, 0 when it is none. Only its alphabet is
+ * checked; a zone or a future version is not in it.
+ */
 static size_t literal_length(struct span s)
 {
 	size_t n = 1;
@@ -47,7 +50,7 @@ bool http1_is_authority(struct span host)
 	       (http1_parse_u64(host, &port) && port <= UINT16_MAX);
 }
 
-/* ---- request target (RFC 9112, 3.2) -------------------------------------------- */
+/* ---- request target (RFC 9112, 3.2) -------------------------------------- */
 
 static int refuse_target(struct http1_parse *p)
 {

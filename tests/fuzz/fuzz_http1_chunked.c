@@ -103,7 +103,8 @@ static void check_decoded(const struct decoded *d, struct span in, uint64_t max)
 	CHECK(d->result == HTTP1_BAD || d->c.total <= max);
 	CHECK(d->result == HTTP1_BAD || d->c.total == d->len + d->c.left);
 	CHECK(in.len == d->len + d->c.overhead + d->unused);
-	CHECK(d->result != HTTP1_DONE || in.ptr[in.len - d->unused - 1] == '\n');
+	CHECK(d->result != HTTP1_DONE ||
+	      in.ptr[in.len - d->unused - 1] == '\n');
 	CHECK(http1_is_field_value(span_of(d->c.trailers.repr_digest)));
 	CHECK(http1_is_field_value(span_of(d->c.trailers.content_digest)));
 }

@@ -125,7 +125,8 @@ static inline void expect_request(const char *request, int verdict)
 }
 
 /* A request whose one field has this value; is it refused with `verdict`? */
-static inline void expect_value(const char *name, const char *value, int verdict)
+static inline void expect_value(const char *name, const char *value,
+				int verdict)
 {
 	char request[512];
 
@@ -135,7 +136,7 @@ static inline void expect_value(const char *name, const char *value, int verdict
 }
 
 static inline void assert_slice(const char *request, struct http1_slice slice,
-			 const char *text)
+				const char *text)
 {
 	struct span span = http1_span(request, slice);
 

@@ -2,12 +2,13 @@
 
 #include <stdlib.h>
 
-/* ---- framing (RFC 9112, 6) ----------------------------------------------------- */
+/* ---- framing (RFC 9112, 6) ----------------------------------------------- */
 
 START_TEST(a_content_length_is_digits_only)
 {
 	static const char *const bad[] = {
-		"", "+1", "-1", "0x1", "1 2", "1,1", "1, 1", "1.0", "1e3", "1;a",
+		"", "+1", "-1", "0x1", "1 2", "1,1", "1, 1", "1.0", "1e3",
+		"1;a",
 		"\"1\"", "a", "18446744073709551616", "99999999999999999999",
 		"100000000000000000000",
 	};
@@ -66,7 +67,8 @@ START_TEST(a_transfer_coding_is_chunked_alone)
 {
 	static const char *const good[] = {"chunked", "Chunked", " CHUNKED\t"};
 	static const char *const bad[] = {
-		"", ",", "chunked,", ",chunked", "chunked, chunked", "chunked;a",
+		"", ",", "chunked,", ",chunked", "chunked, chunked",
+		"chunked;a",
 		"chunked, gzip", "chunked, identity", "\"chunked\"", "chunked a",
 		"\vchunked", "gzip;q=1",
 	};
@@ -129,7 +131,7 @@ START_TEST(bytes_behind_a_head_are_not_looked_at)
 }
 END_TEST
 
-/* ---- expectations (RFC 9110, 10.1.1) -------------------------------------------- */
+/* ---- expectations (RFC 9110, 10.1.1) ------------------------------------- */
 
 START_TEST(continue_is_expected_in_1_1_with_a_body)
 {
@@ -166,7 +168,7 @@ START_TEST(another_expectation_is_answered_417)
 }
 END_TEST
 
-/* ---- connection (RFC 9112, 9) --------------------------------------------------- */
+/* ---- connection (RFC 9112, 9) -------------------------------------------- */
 
 START_TEST(version_and_connection_decide_what_is_kept_alive)
 {
@@ -206,7 +208,7 @@ START_TEST(an_offer_to_upgrade_is_ignored)
 }
 END_TEST
 
-/* ---- verdicts ------------------------------------------------------------------- */
+/* ---- verdicts ------------------------------------------------------------ */
 
 START_TEST(every_beginning_of_a_head_is_incomplete)
 {
@@ -263,7 +265,7 @@ START_TEST(the_buffer_may_move_between_calls)
 }
 END_TEST
 
-/* ---- the suite ------------------------------------------------------------------ */
+/* ---- the suite ----------------------------------------------------------- */
 
 static void add_framing(Suite *suite)
 {

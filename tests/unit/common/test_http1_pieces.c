@@ -5,7 +5,7 @@
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
 
-/* ---- classes of bytes ----------------------------------------------------------- */
+/* ---- classes of bytes ---------------------------------------------------- */
 
 /* The bytes of each class as its RFC writes them, beside the table. */
 #define ALNUM \
@@ -77,7 +77,7 @@ START_TEST(text_is_utf8_without_nul)
 }
 END_TEST
 
-/* ---- numbers, names, lists ------------------------------------------------------- */
+/* ---- numbers, names, lists ----------------------------------------------- */
 
 START_TEST(a_number_is_digits_that_fit)
 {
@@ -126,7 +126,8 @@ END_TEST
 START_TEST(a_list_has_its_elements_in_any_case)
 {
 	static const char *const with[] = {
-		"close", "CLOSE", " close ", "a,close", "a ,\tClose , b", ",,close",
+		"close", "CLOSE", " close ", "a,close", "a ,\tClose , b",
+		",,close",
 		"close;q=1", "a;b=\"c,d\", close", "a=\"\\\",\", close",
 	};
 	static const char *const without[] = {
@@ -144,7 +145,7 @@ START_TEST(a_list_has_its_elements_in_any_case)
 }
 END_TEST
 
-/* ---- targets -------------------------------------------------------------------- */
+/* ---- targets ------------------------------------------------------------- */
 
 static int decode(struct span in, bool plus_is_space, char *buf, size_t size)
 {
@@ -224,7 +225,7 @@ START_TEST(a_query_gives_the_value_of_a_name)
 }
 END_TEST
 
-/* ---- the suite ------------------------------------------------------------------ */
+/* ---- the suite ----------------------------------------------------------- */
 
 int main(void)
 {

@@ -26,7 +26,7 @@ static void expect_ranges(const struct wanted *cases, size_t n)
 	}
 }
 
-/* ---- Range (RFC 9110, 14) --------------------------------------------------------- */
+/* ---- Range (RFC 9110, 14) ------------------------------------------------ */
 
 START_TEST(one_range_of_bytes_is_honoured)
 {
@@ -90,7 +90,8 @@ START_TEST(what_is_not_one_range_of_bytes_is_ignored)
 {
 	static const char *const ignored[] = {
 		"", "bytes", "bytes=", "bytes=-", "bytes=5-2", "bytes=1-2,4-5",
-		"bytes=1-2, -1", "bytes=,", "lines=1-2", "bytes 1-2", "bytes =1-2",
+		"bytes=1-2, -1", "bytes=,", "lines=1-2", "bytes 1-2",
+		"bytes =1-2",
 		"bytes=a-b", "bytes=1", "bytes=1-2-3", "bytes=1 -2", "bytes=+1-2",
 		"bytes=1-2;a", "bytes=--1", "bytes=0x1-2", " bytes=1-2",
 	};
@@ -103,7 +104,7 @@ START_TEST(what_is_not_one_range_of_bytes_is_ignored)
 }
 END_TEST
 
-/* ---- entity tags (RFC 9110, 8.8.3) ------------------------------------------------- */
+/* ---- entity tags (RFC 9110, 8.8.3) --------------------------------------- */
 
 static void expect_tags(const char *const *lists, size_t n, bool match)
 {
@@ -162,7 +163,7 @@ START_TEST(a_malformed_list_of_entity_tags_does_not_match)
 }
 END_TEST
 
-/* ---- the suite -------------------------------------------------------------------- */
+/* ---- the suite ----------------------------------------------------------- */
 
 int main(void)
 {

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* ---- request line (RFC 9112, 2.2 and 3) ------------------------------------- */
+/* ---- request line (RFC 9112, 2.2 and 3) ---------------------------------- */
 
 START_TEST(a_request_is_taken_apart)
 {
@@ -154,7 +154,8 @@ START_TEST(a_target_is_visible_ascii_without_fragment)
 		CASE(400, "GET /\x80 HTTP/1.1" NL HOST NL),
 		CASE(400, "GET /\xc3\xa4 HTTP/1.1" NL HOST NL),
 		CASE(400, "GET /a#b HTTP/1.1" NL HOST NL),
-		CASE(GOOD, "GET /%00~!$&'()*+,;=:@|{}\"<>\\^` HTTP/1.1" NL HOST NL),
+		CASE(GOOD, "GET /%00~!$&'()*+,;=:@|{}\"<>\\^` HTTP/1.1" NL
+		     HOST NL),
 	};
 
 	expect_all(cases, N(cases));
@@ -235,7 +236,7 @@ START_TEST(a_tls_handshake_is_refused)
 }
 END_TEST
 
-/* ---- fields (RFC 9112, 5) ------------------------------------------------------ */
+/* ---- fields (RFC 9112, 5) ------------------------------------------------ */
 
 START_TEST(a_blank_or_nothing_before_the_first_field_is_refused)
 {
@@ -319,7 +320,7 @@ START_TEST(fields_are_found_by_name_in_any_case)
 }
 END_TEST
 
-/* ---- limits -------------------------------------------------------------------- */
+/* ---- limits -------------------------------------------------------------- */
 
 static char big[3 * HTTP1_MAX_HEAD];
 
@@ -432,7 +433,7 @@ START_TEST(a_head_has_at_most_100_fields)
 }
 END_TEST
 
-/* ---- host (RFC 9112, 3.2) ------------------------------------------------------ */
+/* ---- host (RFC 9112, 3.2) ------------------------------------------------ */
 
 START_TEST(a_1_1_request_has_exactly_one_host)
 {
@@ -452,7 +453,8 @@ END_TEST
 START_TEST(a_host_is_a_name_or_an_address_and_maybe_a_port)
 {
 	static const char *const good[] = {
-		"a", "a.b-c.example", "127.0.0.1:80", "[::1]", "[2001:db8::1]:8",
+		"a", "a.b-c.example", "127.0.0.1:80", "[::1]",
+		"[2001:db8::1]:8",
 		"a:", "a:0", "a:65535", "a%41b", "a_b", "xn--bcher-kva.example",
 	};
 	static const char *const bad[] = {
@@ -471,7 +473,7 @@ START_TEST(a_host_is_a_name_or_an_address_and_maybe_a_port)
 }
 END_TEST
 
-/* ---- what may stand once ------------------------------------------------------- */
+/* ---- what may stand once ------------------------------------------------- */
 
 START_TEST(a_field_that_may_stand_once_is_refused_twice)
 {
@@ -503,7 +505,7 @@ START_TEST(other_fields_may_stand_twice)
 }
 END_TEST
 
-/* ---- the suite ------------------------------------------------------------------ */
+/* ---- the suite ----------------------------------------------------------- */
 
 static void add_request_line(Suite *suite)
 {

@@ -11,7 +11,8 @@ static void expect_response(const char *response, int verdict)
 
 START_TEST(a_response_is_taken_apart)
 {
-	const char *r = "HTTP/1.1 404 Not  Found\t" NL "Content-Length: 3" NL NL;
+	const char *r = "HTTP/1.1 404 Not  Found\t" NL
+			"Content-Length: 3" NL NL;
 
 	expect_response(r, GOOD);
 	ck_assert_int_eq(head.status, 404);
