@@ -28,6 +28,7 @@ static struct reader_settings settings;
 static char scratch[64];
 static struct err last;
 static bool ended;
+static unsigned int turns;	/* of the loop, in all */
 
 UNUSED static int remove_path(const char *path, const struct stat *st, int kind,
 			      struct FTW *ftw)
@@ -100,7 +101,7 @@ UNUSED static void on_ended(void *arg, const struct err *err)
 
 UNUSED static enum err_code wait_end(void)
 {
-	while (!ended)
+	for (; !ended; turns++)
 		loop_run_once(loop);
 	return last.code;
 }

@@ -128,8 +128,9 @@ static void exec_strace(const char *calls, const char *inject, const char *mode)
 	snprintf(trace, sizeof(trace), "trace=%s", calls);
 	snprintf(injection, sizeof(injection), "inject=%s:%s", calls, inject);
 	dup2(out, STDOUT_FILENO);
-	/* LeakSanitizer would want to trace us itself. */
+	/* LeakSanitizer would want to trace us itself; the other one waits. */
 	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	setenv("TSAN_OPTIONS", "atexit_sleep_ms=0", 1);
 	execlp("strace", "strace", "-f", "-qq", "-o", log_path, "-e", trace,
 	       "-e", injection, self, settings.file_dir, mode, (char *)NULL);
 	_exit(127);

@@ -9,6 +9,7 @@
 #define LONG_BYTES ((size_t)1 << 20) /* more than a pipe holds */
 
 static char *content;
+static const char *self;
 
 static void make_all(void)
 {
@@ -248,12 +249,12 @@ START_TEST(a_slow_reader_is_waited_for)
 {
 	struct sink *sink;
 
-	settings.exec_timeout_ms = 2000;
-	use("while dd bs=65536 count=1 2>/dev/null | grep -q .; do :; done; "
-	    "cat >/dev/null");
+	/* longer in all than the time-out, but never without a byte as long */
+	settings.exec_timeout_ms = 500;
+	use("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do "
+	    "head -c 65536 >/dev/null; sleep 0.08; done; cat >/dev/null");
 	sink = open_sink(1);
-	for (int i = 0; i < 4; i++)
-		MUST(write_bytes(sink, content, LONG_BYTES));
+	MUST(write_bytes(sink, content, LONG_BYTES));
 	MUST(CALL(sink_stage, sink));
 	MUST(CALL(sink_abort, sink));
 }
@@ -322,10 +323,11 @@ START_TEST(a_program_may_close_its_output)
 {
 	struct sink *sink;
 
-	use("exec >&- 2>&-; cat >/dev/null 2>&1");
+	use("exec >&- 2>&-; cat >/dev/null 2>&1; sleep 0.1");
 	sink = open_sink(1);
-	MUST(write_bytes(sink, content, LONG_BYTES));
 	MUST(CALL(sink_stage, sink));
+	/* and we do not spin meanwhile */
+	ck_assert_uint_lt(turns, 20);
 	MUST(CALL(sink_abort, sink));
 }
 END_TEST
@@ -348,6 +350,44 @@ START_TEST(an_aborted_program_never_sees_the_end_of_its_input)
 	ck_assert_str_eq(read_file("complete"), "");
 	ck_assert_uint_eq(count_entries("."), 1);
 	ck_assert(!has_children());
+}
+END_TEST
+
+/*
+ * The interval between the two is short: so this program runs itself below
+ * strace, which makes every kill(2) wait.
+ */
+static int be_victim(const char *dir)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	loop = loop_new(&last);
+	workers = workers_new(1, &last);
+	settings.exec_timeout_ms = 5000;
+	snprintf(settings.exec_command, sizeof(settings.exec_command),
+		 "cat >/dev/null; touch %.64s/complete", dir);
+	store = store_open("exec", &settings, workers, &last);
+	sink = open_object(&object);
+	CHECK(last.code == ERR_NONE);
+	CHECK(write_text(sink, "half") == ERR_NONE);
+	CHECK(CALL(sink_abort, sink) == ERR_NONE);
+	return EXIT_SUCCESS;
+}
+
+START_TEST(an_abort_kills_before_it_closes)
+{
+	char command[4096];
+
+	if (system("strace -qq -o /dev/null -e trace=none true") != 0)
+		return;
+	snprintf(command, sizeof(command),
+		 "ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null "
+		 "-e trace=kill -e inject=kill:delay_enter=50000 %.3000s %s",
+		 self, scratch);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_str_eq(read_file("complete"), "");
+	ck_assert_uint_eq(count_entries("."), 0);
 }
 END_TEST
 
@@ -508,6 +548,7 @@ END_TEST
 	X(control_characters_do_not_reach_the_error) \
 	X(a_program_may_close_its_output) \
 	X(an_aborted_program_never_sees_the_end_of_its_input) \
+	X(an_abort_kills_before_it_closes) \
 	X(an_abort_ends_what_the_program_started) \
 	X(the_environment_names_the_object) \
 	X(signals_are_as_a_shell_would_have_them) \
@@ -517,13 +558,19 @@ END_TEST
 	X(content_is_not_kept) \
 	X(the_oldest_descriptions_are_forgotten)
 
-int main(void)
+int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("exec store");
-	SRunner *sr = srunner_create(suite);
-	TCase *tc = tcase_create("exec");
+	Suite *suite;
+	SRunner *sr;
+	TCase *tc;
 	int failed;
 
+	if (argc == 2)
+		return be_victim(argv[1]);
+	self = argv[0];
+	suite = suite_create("exec store");
+	sr = srunner_create(suite);
+	tc = tcase_create("exec");
 	tcase_set_timeout(tc, 30);
 	tcase_add_checked_fixture(tc, make_all, drop_all);
 #define ADD(name) tcase_add_test(tc, name);
