@@ -64,6 +64,17 @@ void connection_await_writable(struct http_connection *c)
 }
 
 /*
+ * Who does not read would keep the unsent rest in the kernel for minutes: close
+ * with a reset, which throws it away.
+ */
+static void reset_on_close(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+/*
  * A client that takes a little now and then is as bad as one that takes
  * nothing: each period must bring min_rate, counted by what was acknowledged,
  * because the socket says "writable" only in large steps.
@@ -74,10 +85,12 @@ void connection_check_output(struct http_connection *c)
 	uint64_t need = settings->min_rate * settings->write_timeout_ms / 1000;
 
 	c->out_deadline = 0;
-	if (acknowledged(c) - c->out_mark < (need ? need : 1))
-		connection_close(c, "took its answer too slowly");
-	else
+	if (acknowledged(c) - c->out_mark >= (need ? need : 1)) {
 		connection_await_writable(c);
+		return;
+	}
+	reset_on_close(c->fd);
+	connection_close(c, "took its answer too slowly");
 }
 
 /* Take `n` bytes off the front; returns how many vectors are left. */

@@ -69,7 +69,7 @@ class Idempotency(Scenario):
                                  BROADCASTER_CONNECT_TIMEOUT_MS=1000)
         bad.kill()
         self.assertEqual(self.put_keyed(front, self.data).status, 503)
-        bad.restart()
+        bad.restart().wait_ready()
         self.assert_committed(self.put_keyed(front, self.data), [good, bad],
                               self.data)
 
@@ -81,7 +81,7 @@ class Idempotency(Scenario):
         first = self.put_keyed(degraded, self.data)
         self.assertEqual(first.status, 201)
         self.assertTrue(first.data["degraded"])
-        bad.restart()
+        bad.restart().wait_ready()
         strict = self.broadcaster([good, bad])
         second = self.put_keyed(strict, self.data)
         self.assert_committed(second, [good, bad], self.data)
