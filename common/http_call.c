@@ -11,10 +11,10 @@
 #define MAX_ANSWER ((size_t)65536)
 #define FIRST_BODY ((size_t)1024)
 
-#define CALL_STATES(X)                                                    \
-	X(CALL_RUNNING, "libcurl is at work")                             \
-	X(CALL_DONE, "the result is known, fn still to be called")        \
-	X(CALL_TELLING, "fn has been called; a cancel comes too late")    \
+#define CALL_STATES(X)                                                         \
+	X(CALL_RUNNING, "libcurl is at work")                                  \
+	X(CALL_DONE, "the result is known, fn still to be called")             \
+	X(CALL_TELLING, "fn has been called; a cancel comes too late")         \
 	X(CALL_ENDED, "buried")
 
 #define AS_ENUM(name, meaning) name,
@@ -22,14 +22,14 @@ enum call_state { CALL_STATES(AS_ENUM) };
 
 struct http_call {
 	struct grave grave;
-	struct http_origin *origin;	/* until CALL_TELLING */
+	struct http_origin *origin; /* until CALL_TELLING */
 	struct loop *loop;
 	http_call_fn *fn;
 	void *owner;
 	enum call_state state;
 	CURL *easy;
 	struct curl_slist *headers;
-	curl_off_t request_bytes;	/* of the request's body */
+	curl_off_t request_bytes; /* of the request's body */
 	uint64_t timeout_ms;
 	struct timer timer;
 	struct deferred tell;
@@ -57,7 +57,7 @@ static void enter(struct http_call *call, enum call_state state)
 	call->state = state;
 }
 
-/* ---- the end --------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------ */
 
 static void call_free(void *arg)
 {
@@ -106,12 +106,13 @@ static void tell(void *arg)
 	bury(call);
 }
 
-/* ---- the answer --------------------------------------------------------------- */
+/* ---- the answer --------------------------------------------------------- */
 
 static void set_timed_out(struct http_call *call)
 {
-	err_set(&call->result.err, ERR_TARGET, "no answer from %s within %llu ms",
-		call->origin->host, (unsigned long long)call->timeout_ms);
+	err_set(&call->result.err, ERR_TARGET,
+		"no answer from %s within %llu ms", call->origin->host,
+		(unsigned long long)call->timeout_ms);
 }
 
 /* To libcurl a field line of over 100 KiB is CURLE_OUT_OF_MEMORY too. */
@@ -183,7 +184,8 @@ static void on_timer(void *arg)
 	http_call_on_done(arg, CURLE_OPERATION_TIMEDOUT);
 }
 
-/* CURLOPT_HEADERFUNCTION: nothing is kept here, http_call_header() asks curl. */
+/* CURLOPT_HEADERFUNCTION: nothing is kept here, http_call_header() asks curl.
+ */
 static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct http_call *call = arg;
@@ -241,7 +243,7 @@ const char *http_call_header(struct http_call *call, const char *name)
 	return header->value;
 }
 
-/* ---- the request ----------------------------------------------------------------- */
+/* ---- the request -------------------------------------------------------- */
 
 static bool add_line(struct http_call *call, const char *line)
 {
@@ -262,9 +264,9 @@ static bool add_header(struct http_call *call,
 
 	if (strpbrk(header->name, "\r\n:") || strpbrk(header->value, "\r\n"))
 		return false;
-	len = *header->value ? asprintf(&line, "%s: %s", header->name,
-					header->value) :
-			       asprintf(&line, "%s;", header->name);
+	len = *header->value
+		      ? asprintf(&line, "%s: %s", header->name, header->value)
+		      : asprintf(&line, "%s;", header->name);
 	if (len < 0)
 		return false;
 	is_added = add_line(call, line);
@@ -274,24 +276,16 @@ static bool add_header(struct http_call *call,
 
 /*
  * No Expect, which costs a second where it is ignored, and no Content-Type that
- * libcurl would make up: "Name:" is how it is told to leave a field out.
+ * libcurl would make up: "Name:" is how it is told so. One of the caller's is
+ * sent all the same.
  */
 static bool add_headers(struct http_call *call,
 			const struct http_call_request *request)
 {
-	bool has_type = false;
-
-	for (size_t i = 0; i < request->n_headers; i++) {
-		const struct http_call_header *header = &request->headers[i];
-
-		if (!add_header(call, header))
+	for (size_t i = 0; i < request->n_headers; i++)
+		if (!add_header(call, &request->headers[i]))
 			return false;
-		if (span_eq_nocase(span_of(header->name),
-				   SPAN_LIT("Content-Type")))
-			has_type = true;
-	}
-	return add_line(call, "Expect:") &&
-	       (has_type || add_line(call, "Content-Type:"));
+	return add_line(call, "Expect:") && add_line(call, "Content-Type:");
 }
 
 static bool set_body(struct http_call *call, struct span body)
@@ -301,9 +295,9 @@ static bool set_body(struct http_call *call, struct span body)
 	call->request_bytes = (curl_off_t)body.len;
 	return is_set(curl_easy_setopt(easy, CURLOPT_POST, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-				    (curl_off_t)body.len)) &&
+				       (curl_off_t)body.len)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS,
-				    body.len ? body.ptr : ""));
+				       body.len ? body.ptr : ""));
 }
 
 static bool set_method(struct http_call *call,
@@ -328,9 +322,9 @@ static bool set_callbacks(struct http_call *call)
 
 	return is_set(curl_easy_setopt(easy, CURLOPT_PRIVATE, call)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER,
-				    call->curl_text)) &&
+				       call->curl_text)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
-				    on_header)) &&
+				       on_header)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_HEADERDATA, call)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_WRITEDATA, call));
@@ -339,14 +333,14 @@ static bool set_callbacks(struct http_call *call)
 static bool set_up(struct http_call *call,
 		   const struct http_call_request *request)
 {
-	long ms = request->timeout_ms < LONG_MAX ? (long)request->timeout_ms :
-						   LONG_MAX;
+	long ms = request->timeout_ms < LONG_MAX ? (long)request->timeout_ms
+						 : LONG_MAX;
 
 	return http_client_set_up(call->easy, call->origin, request->path) &&
 	       set_callbacks(call) && set_method(call, request) &&
 	       add_headers(call, request) &&
 	       is_set(curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER,
-				    call->headers)) &&
+				       call->headers)) &&
 	       is_set(curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, ms));
 }
 

@@ -96,8 +96,8 @@ static struct event *event_for(struct http_multi *multi, curl_socket_t fd,
 /*
  * CURLMOPT_SOCKETFUNCTION. On CURL_POLL_REMOVE the event is gone before this
  * returns, because curl closes the descriptor next and the number is used
- * again. Out of memory, the transfer is left to its deadline: an error from here
- * would end all transfers of the handle for good.
+ * again. Out of memory, the transfer is left to its deadline: an error from
+ * here would end all transfers of the handle for good.
  */
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 		      void *event_arg)
@@ -120,8 +120,8 @@ static bool multi_init(struct http_multi *multi, struct loop *loop,
 
 	if (!curl)
 		return false;
-	*multi = (struct http_multi){ .curl = curl, .loop = loop,
-				      .on_done = on_done };
+	*multi = (struct http_multi){
+		.curl = curl, .loop = loop, .on_done = on_done};
 	timer_init(&multi->timer, loop, on_timeout, multi);
 	curl_multi_setopt(curl, CURLMOPT_SOCKETFUNCTION, set_socket);
 	curl_multi_setopt(curl, CURLMOPT_SOCKETDATA, multi);
@@ -139,7 +139,7 @@ static void multi_release(struct http_multi *multi)
 	timer_stop(&multi->timer);
 }
 
-/* ---- the client ----------------------------------------------------------- */
+/* ---- the client --------------------------------------------------------- */
 
 static const char *or_empty(const char *s)
 {
@@ -208,7 +208,7 @@ void http_client_free(struct http_client **clientp)
 	free(client);
 }
 
-/* ---- what holds for every transfer ------------------------------------------ */
+/* ---- what holds for every transfer -------------------------------------- */
 
 curl_socket_t http_client_socket(const struct curl_sockaddr *address)
 {
@@ -246,7 +246,7 @@ static bool set_proxy(CURL *easy, const struct http_client *client)
 	return is_set(curl_easy_setopt(easy, CURLOPT_PROXY, client->proxy)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_NOPROXY, "")) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_NETRC,
-				    (long)CURL_NETRC_IGNORED));
+				       (long)CURL_NETRC_IGNORED));
 }
 
 /*
@@ -261,7 +261,7 @@ static bool set_tls(CURL *easy, const struct http_client *client)
 		return false;
 	return is_set(curl_easy_setopt(easy, CURLOPT_CAPATH, NULL)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_SSLVERSION,
-				    (long)CURL_SSLVERSION_TLSv1_2)) &&
+				       (long)CURL_SSLVERSION_TLSv1_2)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L));
 }
 
@@ -273,19 +273,19 @@ bool http_client_set_up(CURL *easy, const struct http_origin *origin,
 	return set_url(easy, origin, path) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
-				    "http,https")) &&
+				       "http,https")) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-				    (long)CURL_HTTP_VERSION_1_1)) &&
+				       (long)CURL_HTTP_VERSION_1_1)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION,
-				    open_socket)) &&
+				       open_socket)) &&
 	       set_proxy(easy, client) && set_tls(easy, client);
 }
 
-/* ---- origins ------------------------------------------------------------------ */
+/* ---- origins ------------------------------------------------------------ */
 
 /* A part of a URL, to be freed by curl_free(); NULL when it has none. */
 static char *url_part(CURLU *url, CURLUPart part, unsigned int flags)
@@ -362,8 +362,7 @@ static int read_url(struct http_origin *origin, const char *text,
 	if (!url)
 		return err_set(err, ERR_MEMORY, "out of memory for an origin");
 	/* Other schemes parse, so that they are refused by their name. */
-	code = curl_url_set(url, CURLUPART_URL, text,
-			    CURLU_NON_SUPPORT_SCHEME);
+	code = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
 	if (code == CURLUE_OK)
 		rc = read_parts(origin, url, text, err);
 	else

@@ -9,6 +9,12 @@
  *  call  an ordinary small request and its answer (commit retries, look-ups,
  *        aborts) over libcurl's multi interface.
  *
+ * An open link costs 0.9 KiB of heap: a plain connection is taken over from
+ * libcurl, descriptor and all, once it stands. With TLS it stays libcurl's and
+ * costs 43 KiB (OpenSSL's SSL and SSL_CTX most of it); and as libcurl looks each
+ * of its connections up in a list, link_send() and link_recv() get slower with
+ * the number of TLS links of a client, by up to 15 us for a thousand.
+ *
  * The rules of libcurl 7.88.1 it keeps: forced HTTP/1.1; NOSIGNAL; QUICK_EXIT, so
  * that a dead resolver blocks nothing; no redirects, no netrc, no proxy from the
  * environment; http and https only; own timers; multi calls never from inside a
@@ -45,7 +51,10 @@ struct http_client_settings {
 /* Once a process, before any thread starts: curl_global_init(). */
 int http_client_global_init(struct err *err) MUST_CHECK;
 
-/* A client on `loop` (settings are copied), or NULL with `err`. */
+/*
+ * A client on `loop` (settings are copied), or NULL with `err`; ERR_CONFIG when
+ * the proxy is to be reached by anything but plain HTTP.
+ */
 struct http_client *http_client_new(struct loop *loop,
 				    const struct http_client_settings *settings,
 				    struct err *err);
@@ -57,12 +66,13 @@ void http_client_free(struct http_client **client);
 
 /*
  * A server: scheme, host and port of `url` ("http://host:port", path ignored),
- * with its pool of idle links. NULL with ERR_CONFIG (not http or https, no host).
+ * with its pool of idle links. NULL with ERR_CONFIG (not http or https, no host,
+ * a user named).
  */
 struct http_origin *http_origin_new(struct http_client *client, const char *url,
 				    struct err *err);
 
-/* Close the idle links, free *origin and null it; no link may be in use. */
+/* Close the idle links, free *origin and null it; no link or call may be in use. */
 void http_origin_free(struct http_origin **origin);
 
 /* "host:port" for the Host field (port left out when the scheme's default). */
@@ -91,8 +101,9 @@ bool link_is_reused(const struct http_link *link);
 
 /*
  * Send what fits of `bytes`; the memory is handed to send(2) or SSL_write as it
- * is. Bytes taken (> 0), 0 = would block (wait for on_ready, then offer at least
- * the same bytes again), -1 with ERR_TARGET.
+ * is. Bytes taken (> 0; fewer than offered does not mean that the next call
+ * would block), 0 = would block (wait for on_ready, then offer at least the same
+ * bytes again, at the same address: SSL_write(3) insists), -1 with ERR_TARGET.
  */
 ssize_t link_send(struct http_link *link, struct span bytes, struct err *err);
 
@@ -126,7 +137,11 @@ struct http_call_request {
 	uint64_t timeout_ms;		/* of the whole call, names included */
 };
 
-/* The answer; err is set when there was none (status 0) or it was over the cap. */
+/*
+ * The answer; err is set when there was none, it broke off, or it was a success
+ * before the whole request was sent (status 0), or it was over the cap (status and
+ * body are what there is of it).
+ */
 struct http_call_result {
 	int status;
 	struct span body;		/* valid during the callback */
@@ -137,7 +152,8 @@ typedef void http_call_fn(void *owner, struct http_call *call,
 
 /*
  * Start a call; `fn` is called exactly once, later, unless it is cancelled; the
- * call is freed after that. NULL when out of memory.
+ * call is freed after that. NULL when out of memory, or for a header that is none
+ * (CR or LF in it, or ':' in its name).
  */
 struct http_call *http_call_start(struct http_origin *origin,
 				  const struct http_call_request *request,
@@ -146,7 +162,7 @@ struct http_call *http_call_start(struct http_origin *origin,
 /* A field of the answer, during the callback only; NULL when absent. */
 const char *http_call_header(struct http_call *call, const char *name);
 
-/* Stop it, `fn` will not be called; *call is nulled. */
+/* Stop it, `fn` will not be called; *call is nulled. No effect from within `fn`. */
 void http_call_cancel(struct http_call **call);
 
 #endif

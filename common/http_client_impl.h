@@ -9,9 +9,9 @@
  * connections, which libcurl prunes and searches; links must be out of reach of
  * both.
  *
- * Users' code never runs below a curl function: what a transfer came to is noted
- * when curl tells it and told by a deferred call. So links and calls may be
- * ended from any callback.
+ * Users' code never runs below a curl function: what a transfer came to is
+ * noted when curl tells it and told by a deferred call. So links and calls may
+ * be ended from any callback.
  */
 #ifndef COMMON_HTTP_CLIENT_IMPL_H
 #define COMMON_HTTP_CLIENT_IMPL_H
@@ -35,8 +35,8 @@ struct http_client {
 	struct loop *loop;
 	struct http_multi links;
 	struct http_multi calls;
-	char *ca_file;		/* NULL: libcurl's default file */
-	char *proxy;		/* "": none */
+	char *ca_file; /* NULL: libcurl's default file */
+	char *proxy;   /* "": none */
 	size_t send_buffer;
 	size_t max_idle;
 	uint64_t idle_ms;
@@ -45,10 +45,10 @@ struct http_client {
 
 struct http_origin {
 	struct http_client *client;
-	char *base;		/* "https://host:port", no path */
-	char *host;		/* "host:port", a default port left out */
+	char *base; /* "https://host:port", no path */
+	char *host; /* "host:port", a default port left out */
 	bool tls;
-	size_t n_users;		/* links in use and unfinished calls */
+	size_t n_users; /* links in use and unfinished calls */
 	/* the pool: a list by age, the next one out is the newest */
 	struct http_link *newest;
 	struct http_link *oldest;

@@ -1,7 +1,7 @@
 /*
  * Links. libcurl makes the connection; then a plain one is taken over from it,
- * descriptor and all, and libcurl's memory for it is given back. A TLS one stays
- * with libcurl, inside the multi handle: taken out, it would be closed.
+ * descriptor and all, and libcurl's memory for it is given back. A TLS one
+ * stays with libcurl, inside the multi handle: taken out, it would be closed.
  */
 #include "common/http_client.h"
 
@@ -18,12 +18,12 @@
 /* Until sending is tried again when the kernel was short of memory. */
 #define NO_BUFFERS_MS 10
 
-#define LINK_STATES(X)                                                      \
-	X(LINK_CONNECTING, "libcurl resolves, connects, shakes hands")      \
-	X(LINK_OPENING, "connected; on_open is still to be called")         \
-	X(LINK_FAILED, "not connected; on_open says or has said so")        \
-	X(LINK_OPEN, "its owner's")                                         \
-	X(LINK_IDLE, "in its origin's pool, without an owner")              \
+#define LINK_STATES(X)                                                         \
+	X(LINK_CONNECTING, "libcurl resolves, connects, shakes hands")         \
+	X(LINK_OPENING, "connected; on_open is still to be called")            \
+	X(LINK_FAILED, "not connected; on_open says or has said so")           \
+	X(LINK_OPEN, "its owner's")                                            \
+	X(LINK_IDLE, "in its origin's pool, without an owner")                 \
 	X(LINK_CLOSED, "buried")
 
 #define AS_ENUM(name, meaning) name,
@@ -35,14 +35,14 @@ struct http_link {
 	const struct http_link_ops *ops;
 	void *owner;
 	enum link_state state;
-	unsigned int missed;	/* facts to be told once it is open */
+	unsigned int missed; /* facts to be told once it is open */
 	bool reused;
-	int fd;			/* -1: none, or libcurl has closed it */
-	CURL *easy;		/* while connecting, and with TLS */
+	int fd;	    /* -1: none, or libcurl has closed it */
+	CURL *easy; /* while connecting, and with TLS */
 	struct watch watch;
-	struct timer timer;	/* to connect; then to try to send again */
+	struct timer timer; /* to connect; then to try to send again */
 	struct deferred tell;
-	struct http_link *newer;	/* in the pool */
+	struct http_link *newer; /* in the pool */
 	struct http_link *older;
 	uint64_t idle_since;
 	uint64_t timeout_ms;
@@ -53,8 +53,8 @@ struct http_link {
 #define TO(state) (1u << (state))
 
 static const unsigned int transitions[] = {
-	[LINK_CONNECTING] = TO(LINK_OPENING) | TO(LINK_FAILED) |
-			    TO(LINK_CLOSED),
+	[LINK_CONNECTING] =
+		TO(LINK_OPENING) | TO(LINK_FAILED) | TO(LINK_CLOSED),
 	[LINK_OPENING] = TO(LINK_OPEN) | TO(LINK_CLOSED),
 	[LINK_FAILED] = TO(LINK_CLOSED),
 	[LINK_OPEN] = TO(LINK_IDLE) | TO(LINK_CLOSED),
@@ -73,7 +73,13 @@ static struct loop *loop_of(const struct http_link *link)
 	return link->origin->client->loop;
 }
 
-/* ---- the end -------------------------------------------------------------- */
+/* What libcurl says of a failure, in the most words it has. */
+static const char *curl_reason(const struct http_link *link, CURLcode code)
+{
+	return *link->curl_text ? link->curl_text : curl_easy_strerror(code);
+}
+
+/* ---- the end ------------------------------------------------------------ */
 
 /* Cut the connection and give back all that libcurl holds of it. */
 static void hang_up(struct http_link *link)
@@ -108,7 +114,7 @@ void link_close(struct http_link **linkp)
 	bury(link);
 }
 
-/* ---- the pool --------------------------------------------------------------- */
+/* ---- the pool ----------------------------------------------------------- */
 
 static void pool_remove(struct http_link *link)
 {
@@ -200,7 +206,7 @@ void link_release(struct http_link **linkp)
 		timer_start(&origin->idle_timer, origin->client->idle_ms);
 }
 
-/* ---- telling the owner --------------------------------------------------------- */
+/* ---- telling the owner -------------------------------------------------- */
 
 static void tell_missed(struct http_link *link)
 {
@@ -254,7 +260,7 @@ static void on_watch(void *arg, unsigned int ready)
 		drop_idle(link);
 }
 
-/* ---- connecting ------------------------------------------------------------------ */
+/* ---- connecting --------------------------------------------------------- */
 
 static void fail(struct http_link *link)
 {
@@ -282,9 +288,7 @@ static void set_connect_err(struct http_link *link, CURLcode code)
 			      "cannot connect to %s", host);
 	else
 		err_set(&link->err, ERR_TARGET, "cannot connect to %s: %s",
-			host,
-			*link->curl_text ? link->curl_text :
-					   curl_easy_strerror(code));
+			host, curl_reason(link, code));
 }
 
 static void on_timer(void *arg)
@@ -355,10 +359,10 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose,
 }
 
 /*
- * CURLOPT_CLOSESOCKETFUNCTION. A plain link's own descriptor is not closed: it is
- * being taken over. With TLS, libcurl may close on its own account what it finds
- * dead when another link connects; then the watch must end before the number is
- * used again, and the owner finds out by trying to receive.
+ * CURLOPT_CLOSESOCKETFUNCTION. A plain link's own descriptor is not closed: it
+ * is being taken over. With TLS, libcurl may close on its own account what it
+ * finds dead when another link connects; then the watch must end before the
+ * number is used again, and the owner finds out by trying to receive.
  */
 static int on_close_socket(void *arg, curl_socket_t fd)
 {
@@ -384,23 +388,23 @@ static int on_close_socket(void *arg, curl_socket_t fd)
 static bool set_up(struct http_link *link)
 {
 	CURL *easy = link->easy;
-	long ms = link->timeout_ms < LONG_MAX ? (long)link->timeout_ms :
-						LONG_MAX;
+	long ms =
+		link->timeout_ms < LONG_MAX ? (long)link->timeout_ms : LONG_MAX;
 
 	return http_client_set_up(easy, link->origin, "/") &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_PRIVATE, link)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER,
-				    link->curl_text)) &&
+				       link->curl_text)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, ms)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, LONG_MAX)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION,
-				    on_open_socket)) &&
+				       on_open_socket)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, link)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION,
-				    on_close_socket)) &&
+				       on_close_socket)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, link));
 }
 
@@ -466,7 +470,7 @@ bool link_is_reused(const struct http_link *link)
 	return link->reused;
 }
 
-/* ---- bytes -------------------------------------------------------------------------- */
+/* ---- bytes -------------------------------------------------------------- */
 
 static int set_no_link(const struct http_link *link, struct err *err)
 {
@@ -480,7 +484,7 @@ static int set_tls_err(const struct http_link *link, const char *doing,
 		       CURLcode code, struct err *err)
 {
 	return err_set(err, ERR_TARGET, "cannot %s %s: %s", doing,
-		       link->origin->host, curl_easy_strerror(code));
+		       link->origin->host, curl_reason(link, code));
 }
 
 static ssize_t send_plain(struct http_link *link, struct span bytes,
@@ -506,9 +510,9 @@ static ssize_t send_plain(struct http_link *link, struct span bytes,
 }
 
 /*
- * By records, so that what is taken is counted as it goes: SSL_write of more says
- * "would block" until the last byte is out. The first failure after some bytes is
- * left for the next call to find again.
+ * By records, so that what is taken is counted as it goes: SSL_write of more
+ * says "would block" until the last byte is out. The first failure after some
+ * bytes is left for the next call to find again.
  */
 static ssize_t send_tls(struct http_link *link, struct span bytes,
 			struct err *err)
