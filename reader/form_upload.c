@@ -227,10 +227,12 @@ static void enter_staging(struct form *f)
 
 static void enter_committing(struct form *f)
 {
-	if (f->n_sinks > 0)
+	if (f->n_sinks > 0) {
 		set_state(f, FORM_COMMITTING);
-	else
-		err_set(&f->err, ERR_CLIENT, "the form has no file");
+		return;
+	}
+	err_set(&f->err, ERR_CLIENT, "the form has no file");
+	set_state(f, FORM_ABORTING);
 }
 
 /* ---- reading ------------------------------------------------------------------------- */

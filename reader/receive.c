@@ -380,7 +380,14 @@ static void check_digest(struct receive *r)
 			stored, r->head.sha256);
 }
 
-/* Let the object rest; false when it has been deleted meanwhile. */
+static void note_deleted(struct receive *r)
+{
+	r->deleted = true;
+	err_set(&r->err, ERR_CONFLICT,
+		"the object was deleted while it was received");
+}
+
+/* Let the object rest; false when it has to be deleted instead. */
 static bool put_to_rest(struct receive *r)
 {
 	const struct object *object = sink_object(r->sink);
@@ -392,8 +399,10 @@ static bool put_to_rest(struct receive *r)
 	memcpy(entry->sha256, object->sha256, DIGEST_HEX_SIZE);
 	atomic_store(&entry->offset, r->head.object.size);
 	if (!staging_rest(entry, complete ? STAGED_COMPLETE : STAGED_PARTIAL,
-			  clock_monotonic_ms()))
+			  clock_monotonic_ms())) {
+		note_deleted(r);	/* on_abort() is still on its way */
 		return false;
+	}
 	r->entry = NULL;
 	r->sink = NULL;
 	return true;
@@ -499,9 +508,7 @@ static void on_abort(void *arg)
 {
 	struct receive *r = arg;
 
-	r->deleted = true;
-	err_set(&r->err, ERR_CONFLICT,
-		"the object was deleted while it was received");
+	note_deleted(r);
 	receive_pump(r);
 }
 
