@@ -259,6 +259,26 @@ static void pump_connected(struct leg *leg)
 
 /* ---- answers ------------------------------------------------------------------ */
 
+static struct reply *take_reply(struct leg *leg)
+{
+	if (!leg->reply) {
+		leg->reply = reply_take(&leg->ctx->front->replies);
+		if (leg->reply)
+			leg->reply->n_interim = leg->n_interim;
+	}
+	return leg->reply;
+}
+
+/*
+ * Nothing of an answer is here, and none may come for hours: do without the
+ * memory for it, which is more than all the rest of a leg.
+ */
+static void rest_reply(struct leg *leg)
+{
+	leg->n_interim = leg->reply->n_interim;
+	reply_give(&leg->ctx->front->replies, &leg->reply);
+}
+
 /* The next fact of the answer, when there may be one. */
 static enum reply_result read_reply(struct leg *leg, struct err *err)
 {
@@ -266,9 +286,7 @@ static enum reply_result read_reply(struct leg *leg, struct err *err)
 
 	if (!leg->is_readable)
 		return REPLY_MORE;
-	if (!leg->reply)
-		leg->reply = reply_take(&leg->ctx->front->replies);
-	if (!leg->reply) {
+	if (!take_reply(leg)) {
 		err_set(err, ERR_MEMORY, "out of memory for an answer");
 		return REPLY_BAD;
 	}
@@ -276,6 +294,12 @@ static enum reply_result read_reply(struct leg *leg, struct err *err)
 	/* Plain sockets report what comes later; TLS may hold more already. */
 	if (result == REPLY_MORE || !leg->outlet->is_tls)
 		leg->is_readable = false;
+	if (result == REPLY_DONE || result == REPLY_BAD)
+		return result;
+	if (reply_is_empty(leg->reply))
+		rest_reply(leg);
+	else if (result == REPLY_CONTINUE)
+		leg->is_readable = true; /* the next answer came along */
 	return result;
 }
 

@@ -85,7 +85,8 @@ struct leg {
 	struct lag *lag;		/* its account; the broadcast's */
 	struct http_link *link;
 	struct http_call *call;
-	struct reply *reply;
+	struct reply *reply;		/* while an answer is being read */
+	unsigned int n_interim;		/* interim answers seen before it */
 	struct outbox out;
 	uint64_t chunk_left;		/* of the chunk being sent */
 	bool is_chunked;

@@ -200,6 +200,11 @@ static enum reply_result on_eof(struct reply *r, struct err *err)
 	return REPLY_BAD;
 }
 
+bool reply_is_empty(const struct reply *r)
+{
+	return r->len == 0 && !r->in_body;
+}
+
 enum reply_result reply_read(struct reply *r, struct http_link *link,
 			     struct err *err)
 {

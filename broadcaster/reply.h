@@ -57,6 +57,9 @@ void reply_give(struct reply_pool *pool, struct reply **reply);
 /* Free the list. */
 void reply_pool_release(struct reply_pool *pool);
 
+/* Is no byte of an answer in it? Then it may be given back between answers. */
+bool reply_is_empty(const struct reply *reply);
+
 /* Read on from `link` until something is complete or it would block. */
 enum reply_result reply_read(struct reply *reply, struct http_link *link,
 			     struct err *err);
