@@ -96,9 +96,25 @@ def finish(uploads):
 
 
 def full_rings(broadcaster):
-    """Uploads whose ring is full, by GET /broadcast."""
-    return sum(u["ring"]["used"] == u["ring"]["size"]
-               for u in running_uploads(broadcaster))
+    """Uploads whose ring is full, by their progress."""
+    n_full = 0
+    with Client(broadcaster.port) as client:
+        for upload in running_uploads(broadcaster):
+            client.request("GET", f"/broadcast/{upload['id']}/progress")
+            ring = client.response().json()["ring"]
+            n_full += ring["used"] == ring["size"]
+    return n_full
+
+
+def fill(uploads, broadcaster):
+    """Send until all rings are full, which small windows may slow down."""
+    n_full = 0
+    for _ in range(20):
+        push(uploads)
+        n_full = full_rings(broadcaster)
+        if n_full == len(uploads):
+            break
+    return n_full
 
 
 def measure_many(report, rig):
@@ -118,9 +134,8 @@ def measure_many(report, rig):
         "broadcaster_received_bytes_total") == MANY, "all uploads flow", 60)
     opened = broadcaster.rss()
     stop_readers(readers)
-    push(uploads)
+    n_full = fill(uploads, broadcaster)
     stalled = broadcaster.rss()
-    n_full = full_rings(broadcaster)
     for reader in readers:
         reader.signal(signal.SIGCONT)
     n_good = finish(uploads)
@@ -140,13 +155,15 @@ def show_many(report, before, opened, stalled, n_full, n_good, after):
     each = (stalled - before) / MANY
     report.line()
     report.table(
-        [f"{MANY:,} uploads, rings of {MANY_RING // KIB} KiB", "RSS, MiB"],
-        [["before", f"{before / MIB:.1f}"],
-         ["all open, a byte each", f"{opened / MIB:.1f}"],
-         [f"readers stopped, {n_full:,} rings full", f"{stalled / MIB:.1f}"],
-         [f"an upload, KiB {each / KIB:.1f}: ring {MANY_RING // KIB}, rest",
-          f"{(each - MANY_RING) / KIB:.1f} KiB"],
-         [f"readers go on, {n_good:,} answered 201", f"{after / MIB:.1f}"]])
+        [f"{MANY:,} uploads, rings of {MANY_RING // KIB} KiB", "RSS"],
+        [["before", f"{before / MIB:.1f} MiB"],
+         ["all open, a byte each", f"{opened / MIB:.1f} MiB"],
+         [f"readers stopped, {n_full:,} rings full",
+          f"{stalled / MIB:.1f} MiB"],
+         [f"readers go on, {n_good:,} answered 201",
+          f"{after / MIB:.1f} MiB"],
+         ["each stalled upload", f"{each / KIB:.1f} KiB"],
+         ["without its ring", f"{(each - MANY_RING) / KIB:.1f} KiB"]])
     report.target(f"RSS with {MANY:,} stalled uploads, MiB", stalled / MIB,
                   MANY_LIMIT, f"{stalled / MIB:.1f}")
     report.fact(f"all {MANY:,} rings were full, and all uploads succeeded "

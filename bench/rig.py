@@ -122,9 +122,12 @@ class Rig(contextlib.AbstractContextManager):
                                                     dir=RESULTS))
         self.programs = []
 
-    def __exit__(self, *exc):
+    def __exit__(self, failed, *_):
         for program in sorted(self.programs, key=lambda p: p.kind):
-            self.stop(program)
+            if failed:
+                program.kill()
+            else:
+                self.stop(program)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def scratch(self, name):
