@@ -69,12 +69,16 @@ int wire_flush(struct leg *leg, struct err *err)
 	return 1;
 }
 
-/* Send control bytes now, or as soon as the socket takes them. */
+/*
+ * Send control bytes now, or as soon as the socket takes them. Over TLS a write
+ * that was refused must be repeated from the same address (SSL_write(3)), so
+ * there they are sent from the outbox only, by the next wire_flush().
+ */
 static int put(struct leg *leg, struct span bytes, struct err *err)
 {
 	ssize_t n = 0;
 
-	if (leg->out.len == 0) {
+	if (leg->out.len == 0 && !leg->outlet->is_tls) {
 		n = send_some(leg, bytes, err);
 		if (n < 0)
 			return -1;
@@ -315,15 +319,16 @@ static int send_ring(struct leg *leg, struct err *err)
 	for (;;) {
 		struct span bytes;
 		ssize_t n;
-		int flushed;
+		int flushed = wire_flush(leg, err);
 
-		if (leg->is_chunked && leg->chunk_left == 0 &&
-		    ring_lag(leg->ctx->ring, &leg->cursor) > 0 &&
-		    start_chunk(leg, err) < 0)
-			return -1;
-		flushed = wire_flush(leg, err);
 		if (flushed <= 0)
 			return flushed;
+		if (leg->is_chunked && leg->chunk_left == 0 &&
+		    ring_lag(leg->ctx->ring, &leg->cursor) > 0) {
+			if (start_chunk(leg, err) < 0)
+				return -1;
+			continue;
+		}
 		bytes = sendable(leg);
 		if (bytes.len == 0)
 			return 1;
@@ -368,9 +373,11 @@ static bool is_all_sent(const struct leg *leg)
 
 enum wire_result wire_send_body(struct leg *leg, struct err *err)
 {
-	int sent;
+	int sent = wire_flush(leg, err);
 
-	if (start_body(leg, err) < 0)
+	if (sent == 0)
+		return WIRE_BLOCKED;
+	if (sent < 0 || start_body(leg, err) < 0)
 		return WIRE_BAD;
 	sent = send_ring(leg, err);
 	if (sent < 0)
