@@ -103,7 +103,7 @@ static bool is_name(const char *name)
 
 static void check_written_name(struct span in, size_t size)
 {
-	char name[512], back[1024], value[8192];
+	char name[512], back[4 * sizeof(name)], value[8192];
 	char *small = malloc(size + 64);
 
 	CHECK(small);

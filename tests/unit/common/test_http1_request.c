@@ -71,6 +71,7 @@ START_TEST(a_request_line_has_exactly_two_spaces)
 		CASE(400, "GET /\tHTTP/1.1" NL HOST NL),
 		CASE(400, "GET / a HTTP/1.1" NL HOST NL),
 		CASE(400, "GET /" NL HOST NL),
+		CASE(400, " / HTTP/1.1" NL HOST NL),
 		CASE(400, "GET" NL HOST NL),
 		CASE(400, "GET " NL HOST NL),
 		CASE(400, "GET / " NL HOST NL),
