@@ -53,7 +53,7 @@ class Names(Scenario):
         self.assertEqual(answer.status, 400)
 
     def test_paths_in_a_forms_file_name_lose_their_folders(self):
-        for sent in ("../../etc/passwd", "/etc/passwd", "C:\\x\\passwd"):
+        for sent in ("../../etc/passwd", "/etc/passwd", "C:\\\\x\\\\passwd"):
             body = (f'--b\r\nContent-Disposition: form-data; name="f"; '
                     f'filename="{sent}"\r\n\r\nx\r\n--b--\r\n').encode()
             answer = fetch(self.front.port, "POST", "/broadcast",
@@ -95,11 +95,14 @@ class Names(Scenario):
 
     def test_names_cannot_forge_headers_towards_targets(self):
         target = self.fault()
-        front = self.broadcaster([target, f"http://{target.address}/p#form=f"])
-        for name in ("a%22b", "a%3bb", "%c3%bc", "a%09b"):
-            self.put(front, b"x", name=name)
-        for leg in target.legs:
-            self.assertNotIn("evil", leg.headers)
+        form = self.fault()
+        front = self.broadcaster([target, f"http://{form.address}/p#form=f"])
+        evil = "a%22%3b%20filename=%22b%c3%bc"
+        answer = self.put(front, b"x", name=evil)
+        self.assertEqual(answer.status, 201, answer)
+        self.assertNotIn('"; filename="b', target.legs[0].headers[
+            "content-disposition"])
+        self.assertNotIn(b'"; filename="b', bytes(form.legs[0].body))
         answer = self.put(front, b"x", "Content-Type: a/b;x=\x01")
         self.assertEqual(answer.status, 400, answer)
 

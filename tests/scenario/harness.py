@@ -91,6 +91,7 @@ class Program:
         self.status = None
         self.may_fail = False       # the test looks at the exit itself
         self.process = None
+        self.tracer = None
 
     # ---- life -------------------------------------------------------------------
 
@@ -138,11 +139,13 @@ class Program:
     def wait(self, timeout=DEADLINE):
         """Its exit status; negative for a signal."""
         self.status = self.process.wait(timeout * PATIENCE)
+        self.end_tracing()
         running.pop(self.pid, None)
         return self.status
 
     def stop(self, timeout=DEADLINE):
         """SIGTERM; the exit status."""
+        self.end_tracing()
         if self.is_running():
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
@@ -158,6 +161,33 @@ class Program:
     def restart(self):
         """Start it again, same port, same folder."""
         return self.start()
+
+    def inject(self, *rules):
+        """Have strace inject faults into it from now on ("fsync:error=EIO")."""
+        calls = ",".join(sorted({rule.split(":")[0] for rule in rules}))
+        options = [word for rule in rules for word in ("-e", f"inject={rule}")]
+        self.tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
+             *options, "-p", str(self.pid)],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: self.is_traced() or self.tracer.poll() is not None,
+                   "strace is attached")
+        if self.tracer.poll() is not None:
+            raise unittest.SkipTest(
+                f"strace: {self.tracer.communicate()[1].strip()}")
+        return self
+
+    def is_traced(self):
+        """Every thread of it?"""
+        return all("TracerPid:\t0" not in path.read_text()
+                   for path in pathlib.Path(f"/proc/{self.pid}/task")
+                   .glob("*/status"))
+
+    def end_tracing(self):
+        if self.tracer:
+            self.tracer.terminate()
+            self.tracer.communicate()
+            self.tracer = None
 
     # ---- looking ----------------------------------------------------------------
 
