@@ -41,7 +41,7 @@ static struct loop *main_loop(struct app *app)
 	return app->seats[0].front->loop;
 }
 
-/* ---- leaving ------------------------------------------------------------------- */
+/* ---- leaving ------------------------------------------------------------- */
 
 static void on_exit_tick(void *arg)
 {
@@ -134,7 +134,7 @@ static void on_stop_signal(void *arg, int signum)
 	on_drain_tick(app);
 }
 
-/* ---- start ------------------------------------------------------------------------ */
+/* ---- start --------------------------------------------------------------- */
 
 static void init_metrics(struct front_shared *s)
 {

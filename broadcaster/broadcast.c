@@ -106,7 +106,7 @@ void broadcast_offer(struct broadcast *b)
 	b->context.is_offered = true;
 }
 
-/* ---- questions about all legs ---------------------------------------------- */
+/* ---- questions about all legs -------------------------------------------- */
 
 typedef bool leg_question_fn(const struct leg *leg);
 
@@ -193,7 +193,7 @@ bool broadcast_adopt(struct broadcast *b)
 	return true;
 }
 
-/* ---- verdict --------------------------------------------------------------------- */
+/* ---- verdict ------------------------------------------------------------- */
 
 /* Did a target refuse the content, so that sending it again is no use? */
 static const struct leg *leg_with_error(const struct broadcast *b,
@@ -336,7 +336,7 @@ static void judge(struct broadcast *b)
 	enter(b, BROADCAST_READY);
 }
 
-/* ---- steps ------------------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------- */
 
 static void check_policy(struct broadcast *b)
 {
@@ -486,7 +486,7 @@ void broadcast_pump(struct broadcast *b)
 	charge_lag(b);
 }
 
-/* ---- time ------------------------------------------------------------------------------ */
+/* ---- time ---------------------------------------------------------------- */
 
 void broadcast_hold(struct broadcast *b, bool held)
 {

@@ -59,7 +59,7 @@ static void wake(void *arg)
 	loop_defer(in->front->loop, &in->pump, pump, in);
 }
 
-/* ---- end ------------------------------------------------------------------------ */
+/* ---- end ----------------------------------------------------------------- */
 
 static void free_ingest(void *arg)
 {
@@ -166,7 +166,7 @@ static void on_end(void *owner)
 		wake(in);
 }
 
-/* ---- failing ---------------------------------------------------------------------- */
+/* ---- failing ------------------------------------------------------------- */
 
 static void fail(struct ingest *in, const struct err *why)
 {
@@ -194,7 +194,7 @@ static void client_is_gone(struct ingest *in, const char *how)
 	fail(in, &why);
 }
 
-/* ---- objects ------------------------------------------------------------------------ */
+/* ---- objects ------------------------------------------------------------- */
 
 int object_name_check(const char *name, struct err *err)
 {
@@ -295,7 +295,7 @@ static void begin_part(struct ingest *in)
 	in->holds |= HOLD_OPENING;
 }
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static void take_trailer_digest(struct ingest *in)
 {
@@ -379,7 +379,7 @@ static void read_body(struct ingest *in)
 		;
 }
 
-/* ---- the pump --------------------------------------------------------------------------- */
+/* ---- the pump ------------------------------------------------------------ */
 
 /* The object in hand is verified: the ring is free for the next one. */
 static void put_aside(struct ingest *in)
@@ -522,7 +522,7 @@ static void on_tick(void *arg)
 	wake(in);
 }
 
-/* ---- start ---------------------------------------------------------------------------------- */
+/* ---- start --------------------------------------------------------------- */
 
 static const struct http_exchange_ops exchange_ops = {
 	.on_body = wake,

@@ -136,7 +136,7 @@ void leg_fail(struct leg *leg, enum err_code code, const char *fmt, ...)
 	fail_with(leg, &why);
 }
 
-/* ---- connecting ------------------------------------------------------------ */
+/* ---- connecting ---------------------------------------------------------- */
 
 static void on_open(void *owner, const struct err *err)
 {
@@ -257,7 +257,7 @@ static void pump_connected(struct leg *leg)
 		send_offer(leg);
 }
 
-/* ---- answers ------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------- */
 
 static struct reply *take_reply(struct leg *leg)
 {
@@ -454,7 +454,7 @@ static void pump_answering(struct leg *leg)
 	}
 }
 
-/* ---- commit ---------------------------------------------------------------------- */
+/* ---- commit -------------------------------------------------------------- */
 
 static void on_committed(struct leg *leg)
 {
@@ -571,7 +571,7 @@ static void pump_committing(struct leg *leg)
 		on_commit_lost(leg, &err);
 }
 
-/* ---- giving up ------------------------------------------------------------------------ */
+/* ---- giving up ----------------------------------------------------------- */
 
 static void start_withdrawal(struct leg *leg);
 
@@ -671,7 +671,7 @@ void leg_detach(struct leg *leg, uint64_t behind_ms)
 	metric_add(leg->outlet->detached, 1);
 }
 
-/* ---- time ---------------------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void on_deadline(struct leg *leg)
 {
@@ -741,7 +741,7 @@ void leg_forgive(struct leg *leg, uint64_t ms)
 	leg->lag->progress_ms += ms;
 }
 
-/* ---- the pump --------------------------------------------------------------------------------- */
+/* ---- the pump ------------------------------------------------------------ */
 
 void leg_pump(struct leg *leg)
 {
@@ -783,7 +783,7 @@ void leg_pump(struct leg *leg)
 	} while (leg->state != before);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------ */
+/* ---- questions ----------------------------------------------------------- */
 
 #define ACCEPTED \
 	(TO(SENDING) | TO(HELD) | TO(ANSWERING) | TO(STAGED) | \

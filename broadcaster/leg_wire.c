@@ -90,7 +90,7 @@ static int put(struct leg *leg, struct span bytes, struct err *err)
 	return outbox_add(&leg->out, bytes, err);
 }
 
-/* ---- heads ------------------------------------------------------------------ */
+/* ---- heads --------------------------------------------------------------- */
 
 /* Text being built in a fixed buffer; too long is noted, not overrun. */
 struct text {
@@ -184,7 +184,7 @@ static void build_put(struct text *t, const struct leg *leg)
 	add_framing(t, leg, 0);
 }
 
-/* ---- forms, for plain endpoints that want one ---------------------------------- */
+/* ---- forms, for plain endpoints that want one ---------------------------- */
 
 /* A name inside quotes in a part's head (RFC 7578, 2; WHATWG's escapes). */
 static void add_quoted(struct text *t, const char *name)
@@ -239,7 +239,7 @@ int wire_offer(struct leg *leg, struct err *err)
 	return put_text(leg, &t, err);
 }
 
-/* ---- body --------------------------------------------------------------------------- */
+/* ---- body ---------------------------------------------------------------- */
 
 /* Control text as part of the body: in a chunk of its own when chunked. */
 static int put_in_body(struct leg *leg, const struct text *body, struct err *err)
@@ -429,7 +429,7 @@ enum wire_result wire_send_rest(struct leg *leg, struct err *err)
 	return flushed ? WIRE_SENT : WIRE_BLOCKED;
 }
 
-/* ---- commit and other requests ------------------------------------------------------------ */
+/* ---- commit and other requests ------------------------------------------- */
 
 int wire_commit(struct leg *leg, struct err *err)
 {

@@ -28,7 +28,7 @@ struct watcher {
 	char *waiting;			/* home: newest state not yet written */
 };
 
-/* ---- what is told ------------------------------------------------------------- */
+/* ---- what is told -------------------------------------------------------- */
 
 static json_t *size_or_null(uint64_t size)
 {
@@ -152,7 +152,7 @@ static char *event_of(struct ingest *in, const char *name)
 	return event;
 }
 
-/* ---- the question's way ---------------------------------------------------------- */
+/* ---- the question's way -------------------------------------------------- */
 
 static void free_watcher(struct watcher *w)
 {
@@ -224,7 +224,7 @@ static void on_asked(void *arg)
 	loop_post(w->home->loop, &w->answer, on_answer, w);
 }
 
-/* ---- the connection's side -------------------------------------------------------- */
+/* ---- the connection's side ----------------------------------------------- */
 
 static void reply_json(struct http_exchange *x, json_t *root)
 {
@@ -422,7 +422,7 @@ void progress_watch(struct front *front, struct http_exchange *x,
 	ask(front, x, false, id_or_key);
 }
 
-/* ---- the upload's side ----------------------------------------------------------------- */
+/* ---- the upload's side --------------------------------------------------- */
 
 void progress_publish(struct ingest *in)
 {

@@ -167,7 +167,7 @@ static void make_message(const struct ingest *in, char *buf, size_t size)
 		snprintf(buf, size, "stored on %u of %u targets", copies, n);
 }
 
-/* ---- for people ------------------------------------------------------------------ */
+/* ---- for people ---------------------------------------------------------- */
 
 /* Text that grows; out of memory cuts it short. */
 struct page {
@@ -247,7 +247,7 @@ static char *print_receipt(const struct ingest *in, int status,
 	return page.ptr;
 }
 
-/* ---- sending ----------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 
 static char *json_receipt(const struct ingest *in, int status,
 			  const char *message, size_t *len)

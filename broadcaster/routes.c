@@ -40,7 +40,7 @@ static void refuse(struct http_exchange *x, int status, const char *text)
 	receipt_refuse(x, &err);
 }
 
-/* ---- probes -------------------------------------------------------------------- */
+/* ---- probes -------------------------------------------------------------- */
 
 static void serve_healthz(struct front *front, struct http_exchange *x)
 {
@@ -72,7 +72,7 @@ static void serve_metrics(struct front *front, struct http_exchange *x)
 	free(text);
 }
 
-/* ---- uploads ---------------------------------------------------------------------- */
+/* ---- uploads ------------------------------------------------------------- */
 
 /* Did this very process send the request, directly or through others? */
 static bool is_loop(const struct front *front, struct http_exchange *x)
@@ -171,7 +171,7 @@ static void serve_progress(struct front *front, struct http_exchange *x,
 		progress_watch(front, x, id);
 }
 
-/* ---- dispatch ------------------------------------------------------------------------ */
+/* ---- dispatch ------------------------------------------------------------ */
 
 static bool is_authorized(struct front *front, struct http_exchange *x)
 {

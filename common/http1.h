@@ -141,7 +141,7 @@ const char *http1_method_name(enum http1_method method);
 /* The standard reason phrase of a status, "" when unknown. */
 const char *http1_reason(int status);
 
-/* ---- chunked bodies (RFC 9112, 7.1) --------------------------------------- */
+/* ---- chunked bodies (RFC 9112, 7.1) -------------------------------------- */
 
 /* Trailer fields that are kept; all others are checked and dropped. */
 struct http1_trailers {
@@ -198,7 +198,7 @@ void http1_chunked_took(struct http1_chunked *c, uint64_t n);
 #define HTTP1_LAST_CHUNK "0\r\n\r\n"
 size_t http1_chunk_header(uint64_t n, char *buf);
 
-/* ---- pieces of a head ------------------------------------------------------ */
+/* ---- pieces of a head ---------------------------------------------------- */
 
 /*
  * Percent-decode a path segment or query component (RFC 3986, 2.1) into `buf`

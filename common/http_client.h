@@ -62,7 +62,7 @@ struct http_client *http_client_new(struct loop *loop,
 /* Free *client and null it; no call, link or origin may be left. */
 void http_client_free(struct http_client **client);
 
-/* ---- origins -------------------------------------------------------------------- */
+/* ---- origins ------------------------------------------------------------- */
 
 /*
  * A server: scheme, host and port of `url` ("http://host:port", path ignored),
@@ -78,7 +78,7 @@ void http_origin_free(struct http_origin **origin);
 /* "host:port" for the Host field (port left out when the scheme's default). */
 const char *http_origin_host(const struct http_origin *origin);
 
-/* ---- links ------------------------------------------------------------------------ */
+/* ---- links --------------------------------------------------------------- */
 
 struct http_link_ops {
 	/* Connected (TLS included): err NULL; or failed: then the link is dead. */
@@ -123,7 +123,7 @@ void link_close(struct http_link **link);
  */
 void link_release(struct http_link **link);
 
-/* ---- calls ------------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------- */
 
 struct http_call_request {
 	const char *method;		/* "GET", "HEAD", "POST", "DELETE", "PUT" */

@@ -86,7 +86,7 @@ size_t http_server_connections(const struct http_server *server);
  */
 void http_server_free(struct http_server **server);
 
-/* ---- the request --------------------------------------------------------------- */
+/* ---- the request --------------------------------------------------------- */
 
 /* The parsed head. Valid until the exchange ends. */
 const struct http1_head *http_request(const struct http_exchange *x);
@@ -132,7 +132,7 @@ struct http_exchange_ops {
 void http_exchange_attach(struct http_exchange *x,
 			  const struct http_exchange_ops *ops, void *owner);
 
-/* ---- the request's body ---------------------------------------------------------- */
+/* ---- the request's body -------------------------------------------------- */
 
 /*
  * Tell a client that waits for it to go on (RFC 9110, 10.1.1). Sends nothing
@@ -156,7 +156,7 @@ enum http_body {
 enum http_body http_body_read(struct http_exchange *x, char *buf, size_t room,
 			      size_t *n, struct err *err);
 
-/* ---- the answer -------------------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------- */
 
 struct http_header {
 	const char *name;

@@ -42,6 +42,7 @@ struct log_field {
 		   sizeof((struct log_field[]){ __VA_ARGS__ }) / \
 			   sizeof(struct log_field))
 
+/* log_line() with the fields counted; for its macro. */
 void log_fields(enum log_level level, const char *event,
 		const struct log_field *fields, size_t n_fields);
 

@@ -238,7 +238,7 @@ void watch_stop(struct watch *watch)
 	event_del(&watch->event);
 }
 
-/* ---- timers ---------------------------------------------------------------- */
+/* ---- timers -------------------------------------------------------------- */
 
 static void on_timer_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -278,7 +278,7 @@ bool timer_is_running(const struct timer *timer)
 	return timer->ready && evtimer_pending(&timer->event, NULL);
 }
 
-/* ---- after this turn --------------------------------------------------------- */
+/* ---- after this turn ----------------------------------------------------- */
 
 void loop_defer(struct loop *loop, struct deferred *call, loop_fn *fn, void *arg)
 {
@@ -314,7 +314,7 @@ void loop_bury(struct loop *loop, struct grave *grave, loop_fn *free_fn,
 	loop->graves = grave;
 }
 
-/* ---- from other threads -------------------------------------------------------- */
+/* ---- from other threads -------------------------------------------------- */
 
 void loop_post(struct loop *loop, struct post *post, loop_fn *fn, void *arg)
 {
@@ -330,7 +330,7 @@ void loop_post(struct loop *loop, struct post *post, loop_fn *fn, void *arg)
 		wake(loop);
 }
 
-/* ---- signals ---------------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------- */
 
 static void on_signal_event(evutil_socket_t signum, short what, void *arg)
 {

@@ -130,7 +130,7 @@ struct grave {
 void loop_bury(struct loop *loop, struct grave *grave, loop_fn *free_fn,
 	       void *owner);
 
-/* ---- from other threads --------------------------------------------------- */
+/* ---- from other threads -------------------------------------------------- */
 
 /* A message between threads; embedded in its owner, in one queue at a time. */
 struct post {
@@ -146,7 +146,7 @@ struct post {
  */
 void loop_post(struct loop *loop, struct post *post, loop_fn *fn, void *arg);
 
-/* ---- signals ----------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------- */
 
 typedef void signal_fn(void *arg, int signum);
 

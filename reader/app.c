@@ -55,7 +55,7 @@ struct app {
 	struct app_thread *threads;
 };
 
-/* ---- orders to the threads -------------------------------------------------- */
+/* ---- orders to the threads ----------------------------------------------- */
 
 static void look_if_idle(void *arg)
 {
@@ -111,7 +111,7 @@ static bool all_idle(const struct app *app)
 	return true;
 }
 
-/* ---- phases ------------------------------------------------------------------- */
+/* ---- phases -------------------------------------------------------------- */
 
 static const char *phase_name(enum app_phase phase)
 {
@@ -238,7 +238,7 @@ static void on_signal(void *arg, int signum)
 	on_tick(app);
 }
 
-/* ---- start ------------------------------------------------------------------------ */
+/* ---- start --------------------------------------------------------------- */
 
 /* As many descriptors as we may have: connections, files, programs. */
 static void raise_descriptor_limit(void)
@@ -366,7 +366,7 @@ static void log_start(const struct app *app)
 		 LOG_STR("version", STREAM_BROADCAST_VERSION));
 }
 
-/* ---- run and end --------------------------------------------------------------------- */
+/* ---- run and end --------------------------------------------------------- */
 
 static void *run_thread(void *arg)
 {

@@ -68,7 +68,7 @@ static bool take_or_wait(struct control *c, enum staged_state state,
 	return false;
 }
 
-/* ---- commit ---------------------------------------------------------------- */
+/* ---- commit -------------------------------------------------------------- */
 
 static void report_commit(struct control *c, enum commit_result result)
 {
@@ -240,7 +240,7 @@ void control_commit(struct reader_thread *thread, struct http_exchange *x,
 		commit(c);
 }
 
-/* ---- delete ------------------------------------------------------------------- */
+/* ---- delete -------------------------------------------------------------- */
 
 static void end_delete(struct control *c)
 {

@@ -46,7 +46,7 @@ struct form {
 
 static void form_pump(struct form *f);
 
-/* ---- the answer ---------------------------------------------------------------- */
+/* ---- the answer ---------------------------------------------------------- */
 
 static void answer_envelope(struct http_exchange *x, int status,
 			    const char *message, uint64_t ms, json_t *objects)
@@ -114,7 +114,7 @@ static void report_objects(const struct form *f)
 			 LOG_STR("peer", f->op.peer));
 }
 
-/* ---- states ----------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------- */
 
 #define BIT(state) (1u << FORM_##state)
 
@@ -235,7 +235,7 @@ static void enter_committing(struct form *f)
 	set_state(f, FORM_ABORTING);
 }
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* One event; false when there is nothing to read, or another state. */
 static bool read_once(struct form *f)
@@ -293,7 +293,7 @@ static void step_reading(struct form *f)
 		enter_committing(f);
 }
 
-/* ---- one after the other ----------------------------------------------------------------- */
+/* ---- one after the other ------------------------------------------------- */
 
 static void step_committing(struct form *f)
 {
@@ -359,7 +359,7 @@ static void form_pump(struct form *f)
 	f->pumping = false;
 }
 
-/* ---- events ---------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------- */
 
 static void on_body(void *arg)
 {
@@ -383,7 +383,7 @@ static const struct http_exchange_ops form_ops = {
 	.on_end = operation_on_end,
 };
 
-/* ---- admission ----------------------------------------------------------------------------------- */
+/* ---- admission ----------------------------------------------------------- */
 
 static int check_head(struct http_exchange *x, struct err *err)
 {

@@ -56,7 +56,7 @@ struct receive {
 
 static void receive_pump(struct receive *r);
 
-/* ---- how it ends ----------------------------------------------------------- */
+/* ---- how it ends --------------------------------------------------------- */
 
 static enum upload_result result_of(const struct receive *r, bool kept)
 {
@@ -115,7 +115,7 @@ static void end(struct receive *r, bool kept)
 	operation_finish(&r->op);
 }
 
-/* ---- states ------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------- */
 
 static void on_operation_ended(void *arg, const struct err *err)
 {
@@ -263,7 +263,7 @@ static void give_up(struct receive *r)
 		enter_end(r, false);
 }
 
-/* ---- the body ------------------------------------------------------------------ */
+/* ---- the body ------------------------------------------------------------ */
 
 static void note_body_end(struct receive *r)
 {
@@ -344,7 +344,7 @@ static void step_body(struct receive *r)
 		enter(r, r->append ? RECEIVE_SUSPENDING : RECEIVE_STAGING);
 }
 
-/* ---- what follows each operation ---------------------------------------------------- */
+/* ---- what follows each operation ----------------------------------------- */
 
 /* Take over the operation's error, if it had one: true. */
 static bool op_failed(struct receive *r)
@@ -483,7 +483,7 @@ static void receive_pump(struct receive *r)
 	r->pumping = false;
 }
 
-/* ---- events ------------------------------------------------------------------------------ */
+/* ---- events -------------------------------------------------------------- */
 
 static void on_body(void *arg)
 {
@@ -517,7 +517,7 @@ static const struct http_exchange_ops receive_ops = {
 	.on_end = operation_on_end,
 };
 
-/* ---- admission --------------------------------------------------------------------------- */
+/* ---- admission ----------------------------------------------------------- */
 
 static void start(struct receive *r, struct http_exchange *x,
 		  enum receive_state state)

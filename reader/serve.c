@@ -16,7 +16,7 @@ struct serve {
 	struct store_lookup lookup;
 };
 
-/* ---- the fields that describe a committed object ----------------------------- */
+/* ---- the fields that describe a committed object ------------------------- */
 
 /* An escaped name of OBJECT_NAME_SIZE grows by up to three, plus a fallback. */
 #define DISPOSITION_SIZE (4 * OBJECT_NAME_SIZE + 64)
@@ -72,7 +72,7 @@ static struct http_reply reply_of(const struct description *d, int status)
 				    .n_headers = d->n };
 }
 
-/* ---- content ------------------------------------------------------------------ */
+/* ---- content ------------------------------------------------------------- */
 
 /* Preconditions in the order of RFC 9110, 13.2.2: 0, 304 or 412. */
 static int check_conditions(const struct http_exchange *x, const char *etag)
@@ -188,7 +188,7 @@ void serve_object(struct reader_thread *thread, struct http_exchange *x,
 	find(thread, x, id, true, on_content_found);
 }
 
-/* ---- description ----------------------------------------------------------------- */
+/* ---- description --------------------------------------------------------- */
 
 static void reply_description(struct http_exchange *x, struct description *d,
 			      uint64_t size)
@@ -250,7 +250,7 @@ void serve_description(struct reader_thread *thread, struct http_exchange *x,
 		find(thread, x, id, false, on_described);
 }
 
-/* ---- list ------------------------------------------------------------------------- */
+/* ---- list ---------------------------------------------------------------- */
 
 struct listing {
 	struct operation op;

@@ -55,7 +55,7 @@ struct object {
 /* Ends an operation; `err` is NULL for success and valid during the call only. */
 typedef void sink_done_fn(void *arg, const struct err *err);
 
-/* ---- stores ------------------------------------------------------------------ */
+/* ---- stores -------------------------------------------------------------- */
 
 /*
  * Open the store of type `kind` ("file" …) with the program's settings; removes
@@ -89,7 +89,7 @@ struct store_probe {
 void store_check(struct store *store, struct store_probe *probe,
 		 struct loop *loop, sink_done_fn *done, void *arg);
 
-/* ---- sinks -------------------------------------------------------------------- */
+/* ---- sinks --------------------------------------------------------------- */
 
 /*
  * Begin an object at offset 0. done once the store has accepted it (directory
@@ -160,7 +160,7 @@ bool sink_is_failed(const struct sink *sink);
 /* Can this type append after a suspend? */
 bool store_can_append(const struct store *store);
 
-/* ---- committed objects ----------------------------------------------------------- */
+/* ---- committed objects --------------------------------------------------- */
 
 /*
  * The operations below run their blocking part on a worker thread or

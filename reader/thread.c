@@ -64,7 +64,7 @@ void reader_metrics_init(struct reader_metrics *m)
 		NULL, bounds, n);
 }
 
-/* ---- limits ---------------------------------------------------------------- */
+/* ---- limits -------------------------------------------------------------- */
 
 int reader_upload_began(struct reader *reader, struct err *err)
 {
@@ -86,7 +86,7 @@ void reader_upload_ended(struct reader *reader)
 	metric_add(reader->metrics.uploads_active, -1);
 }
 
-/* ---- rings ----------------------------------------------------------------- */
+/* ---- rings --------------------------------------------------------------- */
 
 struct ring *thread_take_ring(struct reader_thread *thread)
 {
@@ -114,7 +114,7 @@ void thread_release(struct reader_thread *thread)
 		ring_free(&thread->rings[--thread->n_rings]);
 }
 
-/* ---- operations -------------------------------------------------------------- */
+/* ---- operations ---------------------------------------------------------- */
 
 /* A body nobody asked for: the server drops it with the answer. */
 static void on_unwanted_body(void *operation)
