@@ -246,6 +246,8 @@ class Disk(Scenario):
             for _ in range(5):
                 self.assertEqual(get(reader.port, "/healthz").status, 200)
             self.assertEqual(client.response().status, 200)
+            client.request("DELETE", f"/objects/{ID % 1}")
+            self.assertEqual(client.response().status, 204)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "mounting needs root")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """run.py - run the scenarios: real programs, raw clients, scripted targets
 
-    tests/scenario/run.py [-v] [--list] [WORD ...]
+    tests/scenario/run.py [-v] [--list] [--folder tests/torture] [WORD ...]
 
-Files are NN_name.py beside this one; each tells one story, its first line says
+Files are NN_name.py beside this one, or in --folder; each tells one story, its first line says
 which. WORDs select tests whose file, class or name contains one of them. The
 closing line is "N passed, N failed" (and "N skipped", with the reason above);
 it is also written to $COUNTS. Environment: see harness.py.
@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import os
 import pathlib
+import re
 import sys
 import time
 import unittest
@@ -43,13 +44,15 @@ def flatten(suite):
 
 def matches(word, name):
     """A number is a file's; anything else may stand anywhere."""
-    return name.startswith(word) if word[0].isdigit() else word in name
+    if re.match(r"\d\d_", word):
+        return name.startswith(word)
+    return word in name
 
 
-def discover(words):
-    """[(module, tests)] in order of the files' numbers."""
+def discover(folder, words):
+    """[(path, module, tests)] in order of the files' numbers."""
     found = []
-    for path in sorted(HERE.glob("[0-9][0-9]_*.py")):
+    for path in sorted(folder.glob("[0-9][0-9]_*.py")):
         module = load(path)
         suite = unittest.defaultTestLoader.loadTestsFromModule(module)
         tests = [t for t in flatten(suite)
@@ -121,10 +124,10 @@ class Result(unittest.TestResult):
         print(f"  why: {reason}", flush=True)
 
 
-def closing_line(result, took):
+def closing_line(what, result, took):
     bad = len(result.failures) + len(result.errors)
     skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
-    return f"scenario: {result.n_passed} passed, {bad} failed{skipped} " \
+    return f"{what}: {result.n_passed} passed, {bad} failed{skipped} " \
            f"({took:.0f} s)"
 
 
@@ -133,8 +136,11 @@ def main():
     parser.add_argument("words", nargs="*")
     parser.add_argument("-v", "--verbose", action="store_true")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--folder", type=pathlib.Path, default=HERE)
     args = parser.parse_args()
-    files = discover(args.words)
+    folder = args.folder.resolve()
+    sys.path.insert(1, str(folder))
+    files = discover(folder, args.words)
     if args.list:
         for path, _, tests in files:
             print(*[short(t) for t in tests], sep="\n")
@@ -152,7 +158,7 @@ def main():
     if args.verbose:
         for took, name in sorted(result.slowest, reverse=True)[:10]:
             print(f"  {took:6.1f} s  {name}")
-    line = closing_line(result, time.monotonic() - began)
+    line = closing_line(folder.name, result, time.monotonic() - began)
     print(line)
     if os.environ.get("COUNTS"):
         pathlib.Path(os.environ["COUNTS"]).write_text(line + "\n")
