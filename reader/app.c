@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -21,7 +22,11 @@
  * were staged this recently, connections with their commits are still let in.
  */
 #define COMMIT_GRACE_MS 5000u
-/* What cannot be cut off in this time is left to the next start's clean-up. */
+/*
+ * What cannot be cut off in this time is left to the next start's clean-up. A
+ * program that is fed has its own time before it is killed, because one whose
+ * standard input ends with us would take what it got for the whole.
+ */
 #define CUT_MS 5000u
 
 #define APP_PHASES(X)                                                  \
@@ -42,6 +47,7 @@ struct app_thread {
 	struct post order;		/* one at a time: phases follow each other */
 	struct timer tick;
 	atomic_bool idle;		/* nothing runs, nobody is connected */
+	atomic_bool working;		/* requests are not answered yet */
 };
 
 struct app {
@@ -60,11 +66,12 @@ struct app {
 static void look_if_idle(void *arg)
 {
 	struct app_thread *t = arg;
-	bool idle = t->base.n_operations == 0 &&
-		    (!t->base.server ||
-		     http_server_connections(t->base.server) == 0);
+	bool working = t->base.n_operations > 0;
+	bool connected = t->base.server &&
+			 http_server_connections(t->base.server) > 0;
 
-	atomic_store(&t->idle, idle);
+	atomic_store(&t->working, working);
+	atomic_store(&t->idle, !working && !connected);
 	timer_start(&t->tick, TICK_MS);
 }
 
@@ -99,6 +106,7 @@ static void order_all(struct app *app, loop_fn *fn)
 		struct app_thread *t = &app->threads[i];
 
 		atomic_store(&t->idle, false);
+		atomic_store(&t->working, true);
 		loop_post(t->base.loop, &t->order, fn, t);
 	}
 }
@@ -109,6 +117,14 @@ static bool all_idle(const struct app *app)
 		if (!atomic_load(&app->threads[i].idle))
 			return false;
 	return true;
+}
+
+static bool any_working(const struct app *app)
+{
+	for (unsigned int i = 0; i < app->n_threads; i++)
+		if (atomic_load(&app->threads[i].working))
+			return true;
+	return false;
 }
 
 /* ---- phases -------------------------------------------------------------- */
@@ -159,19 +175,28 @@ static void close_door(struct app *app)
 			   app->reader.settings->drain_timeout_ms;
 }
 
+static uint64_t cut_ms(const struct app *app)
+{
+	bool runs_programs = strcmp(store_kind(app->reader.store), "exec") == 0;
+
+	return runs_programs ? CUT_MS + app->reader.settings->exec_timeout_ms
+			     : CUT_MS;
+}
+
+/* Close all connections; those that only linger were answered. */
 static void cut(struct app *app)
 {
+	app->status = app->phase != PHASE_DRAINING || any_working(app);
 	set_phase(app, PHASE_CUTTING);
-	app->status = 1;
-	app->deadline_ms = clock_monotonic_ms() + CUT_MS;
+	app->deadline_ms = clock_monotonic_ms() + cut_ms(app);
 	order_all(app, on_cut);
 }
 
-/* Something is stuck in the kernel: nothing is left that could be done. */
+/* Somebody is impatient, or something stuck: nothing more can be done. */
 static void leave(void)
 {
 	log_line(LOG_ERROR, "stuck",
-		 LOG_STR("reason", "the store does not come back"));
+		 LOG_STR("reason", "left before the store was done"));
 	log_exit();
 	_exit(1);
 }
@@ -235,6 +260,8 @@ static void on_signal(void *arg, int signum)
 		close_door(app);
 	else if (app->phase < PHASE_CUTTING)
 		cut(app);
+	else
+		leave();
 	on_tick(app);
 }
 

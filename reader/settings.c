@@ -48,7 +48,8 @@ const struct config_row reader_config[] = {
 	     "Command of an exec store, run by /bin/sh -c: reads an object "
 	     "from standard input; exit status 0 accepts it."),
 	MS("READER_EXEC_TIMEOUT_MS", exec_timeout_ms, "60000", 10,
-	   "Time for that command to end after the last byte."),
+	   "Time for that command to take the next byte, and to end after the "
+	   "last one; then it is killed."),
 	NUMBER(CONFIG_SIZE, "READER_BUFFER_SIZE", buffer_size, "262144",
 	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
 	       "Memory of one upload: the ring between client and store."),

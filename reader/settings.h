@@ -17,7 +17,7 @@ struct reader_settings {
 	int store;			/* READER_STORE: index in store_kinds */
 	char file_dir[4096];		/* READER_FILE_DIR */
 	char exec_command[4096];	/* READER_EXEC_COMMAND: run by /bin/sh -c */
-	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS: after the last byte */
+	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS */
 	char token[512];		/* READER_TOKEN */
 	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL, seconds there */
 	uint64_t max_uploads;		/* READER_MAX_UPLOADS */
