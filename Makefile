@@ -41,6 +41,9 @@ CC := clang
 endif
 CFLAGS_MODE := $(CFLAGS_$(MODE))
 LDFLAGS_MODE := $(filter -fsanitize=% --coverage,$(CFLAGS_MODE))
+# One short line a step; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-5s %s\n' '$(1)' '$@')
 COMPILE = $(CC) $(CPPFLAGS) $(CFLAGS_BASE) $(CFLAGS_MODE) $(CFLAGS)
 LINK = $(CC) $(LDFLAGS_BASE) $(LDFLAGS_MODE) $(LDFLAGS)
 
@@ -84,17 +87,21 @@ dist/broadcaster dist/reader: dist/%: $(OBJ)/bin/%
 	@install -m 755 $< $@
 
 .PHONY: run
-run: ## build, start a broadcaster and two readers, upload FILE=path if given
-	@FILE='$(FILE)' scripts/run.sh
+run: ## build, start a broadcaster and READERS=2 readers, upload FILE=path if given
+	@scripts/setup.sh run
+	@+$(AGAIN) -s all
+	@scripts/run.sh
 
 # ---- building ------------------------------------------------------------------
 
 $(OBJ)/bin/broadcaster: $(OBJ)/cmd/broadcaster/main.o $(LIB_BROADCASTER) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(LINK) -o $@ $^ $(LDLIBS)
 $(OBJ)/bin/reader: $(OBJ)/cmd/reader/main.o $(LIB_READER) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(LINK) -o $@ $^ $(LDLIBS)
 
 $(LIB_COMMON): $(call objects,$(COMMON_SRC))
 $(LIB_BROADCASTER): $(call objects,$(BROADCASTER_SRC))
@@ -103,11 +110,13 @@ $(LIB_HELPER): $(call objects,$(HELPER_SRC))
 $(LIBS):
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(OBJ)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 
 # Only the files that show the version are compiled again when it changes.
 $(call objects,$(VERSION_SRC)): CPPFLAGS += -DSTREAM_BROADCAST_VERSION='"$(VERSION)"'
@@ -119,9 +128,11 @@ dist/obj/version: FORCE
 FORCE:
 
 $(OBJ)/tests/unit/%: $(OBJ)/tests/unit/%.o $(LIBS)
-	$(LINK) -o $@ $^ $(LIBS) -lcheck -lsubunit -lm -lrt $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(LINK) -o $@ $^ $(LIBS) -lcheck -lsubunit -lm -lrt $(LDLIBS)
 $(OBJ)/bench/%: $(OBJ)/bench/%.o $(LIB_COMMON)
-	$(LINK) -o $@ $^ $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(LINK) -o $@ $^ $(LDLIBS)
 
 .PHONY: build
 build: $(PROGRAMS) $(UNIT_BIN) $(BENCH_BIN)
@@ -130,23 +141,23 @@ build: $(PROGRAMS) $(UNIT_BIN) $(BENCH_BIN)
 
 .PHONY: setup
 setup: ## install the packages that building and testing need
-	@scripts/setup.sh test
+	@scripts/setup.sh check
 
 .PHONY: test
 test: ## set up, build, run the unit tests and the scenarios
 	@scripts/setup.sh test
-	@$(AGAIN) build
+	@+$(AGAIN) build
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory scenario
 	@$(MAKE) --no-print-directory counts
 
 .PHONY: check
 check: ## exactly what CI runs: two compilers with -Werror, lint, all tests
-	@scripts/setup.sh test
+	@scripts/setup.sh check
 	@$(MAKE) --no-print-directory check-headers
 	@$(MAKE) --no-print-directory lint
-	@$(AGAIN) MODE=clang build
-	@$(AGAIN) MODE=gcc build
+	@+$(AGAIN) MODE=clang build
+	@+$(AGAIN) MODE=gcc build
 	@$(MAKE) --no-print-directory MODE=gcc unit
 	@$(MAKE) --no-print-directory MODE=gcc scenario
 	@$(MAKE) --no-print-directory MODE=gcc counts
@@ -166,7 +177,7 @@ counts:
 
 .PHONY: asan ubsan tsan
 asan ubsan tsan: ## unit tests and scenarios under a sanitizer
-	@$(AGAIN) MODE=$@ build
+	@+$(AGAIN) MODE=$@ build
 	@$(MAKE) --no-print-directory MODE=$@ unit
 	@$(MAKE) --no-print-directory MODE=$@ scenario
 	@$(MAKE) --no-print-directory MODE=$@ counts
@@ -175,7 +186,7 @@ VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full \
 	--errors-for-leak-kinds=definite,possible --trace-children=no
 .PHONY: valgrind
 valgrind: ## unit tests and the basic scenarios under valgrind
-	@$(AGAIN) MODE=debug build
+	@+$(AGAIN) MODE=debug build
 	@CK_FORK=no WRAPPER='$(VALGRIND)' scripts/unit.sh \
 		$(UNIT_SRC:tests/%.c=dist/obj/debug/tests/%)
 	@SCENARIO_BIN=dist/obj/debug/bin SCENARIO_MODE=valgrind \
@@ -184,7 +195,7 @@ valgrind: ## unit tests and the basic scenarios under valgrind
 .PHONY: coverage
 coverage: ## which lines the tests reach; dist/coverage/index.html
 	@find dist/obj/coverage -name '*.gcda' -delete 2>/dev/null || true
-	@$(AGAIN) MODE=coverage build
+	@+$(AGAIN) MODE=coverage build
 	@$(MAKE) --no-print-directory MODE=coverage unit
 	@$(MAKE) --no-print-directory MODE=coverage scenario
 	@mkdir -p dist/coverage
@@ -192,16 +203,17 @@ coverage: ## which lines the tests reach; dist/coverage/index.html
 		--html-details dist/coverage/index.html --print-summary --txt
 
 $(OBJ)/tests/fuzz/%: $(OBJ)/tests/fuzz/%.o $(LIB_COMMON)
-	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 .PHONY: fuzz-build fuzz
 fuzz-build: $(FUZZ_BIN)
 fuzz: ## fuzz every parser, RUNS=10000000 inputs each; prints coverage
-	@$(AGAIN) MODE=fuzz fuzz-build
+	@+$(AGAIN) MODE=fuzz fuzz-build
 	@RUNS=$(or $(RUNS),10000000) scripts/fuzz.sh $(FUZZ_SRC:tests/%.c=dist/obj/fuzz/tests/%)
 
 .PHONY: bench
 bench: ## measure throughput, CPU and memory
-	@$(AGAIN) all build
+	@+$(AGAIN) all build
 	@bench/run.sh
 
 # ---- looking after the source ----------------------------------------------------
