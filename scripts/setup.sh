@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # setup.sh - make sure the Debian packages that a task needs are installed
 #
-#   scripts/setup.sh [build|run|test|dev]      (default: build)
+#   scripts/setup.sh [build|run|test|check|dev]      (default: build)
 #
-# build: compile the programs; run: and use them; test: everything `make check`
-# needs; dev: also the tools of format, tidy, valgrind, coverage and bench.
+# build: compile the programs; run: and use them; test: what `make test` needs;
+# check: what `make check` needs; dev: also the tools of format, tidy, valgrind,
+# coverage and bench.
 # Missing packages are installed when we are root or sudo asks no password;
 # otherwise the exact command is printed and the exit status is 1. A second
 # run, with nothing missing, only asks dpkg.
@@ -14,10 +15,10 @@ set -euo pipefail
 BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
     libcurl4-openssl-dev libssl-dev libjansson-dev"
 RUN="curl|curl ca-certificates"
-TEST="check libsubunit-dev clang|clang python3|python3 strace|strace
-    nginx-light|nginx shellcheck|shellcheck"
+TEST="check libsubunit-dev python3|python3 strace|strace"
+CHECK="clang|clang shellcheck|shellcheck"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
-    valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
+    valgrind|valgrind gcovr|gcovr nginx-light|nginx wrk|wrk git|git"
 
 packages_of()
 {
@@ -25,9 +26,10 @@ packages_of()
     build) echo "$BUILD" ;;
     run) echo "$BUILD $RUN" ;;
     test) echo "$BUILD $RUN $TEST" ;;
-    dev) echo "$BUILD $RUN $TEST $DEV" ;;
+    check) echo "$BUILD $RUN $TEST $CHECK" ;;
+    dev) echo "$BUILD $RUN $TEST $CHECK $DEV" ;;
     *)
-        echo "setup: \"$1\": build, run, test or dev is allowed" >&2
+        echo "setup: \"$1\": build, run, test, check or dev is allowed" >&2
         return 2
         ;;
     esac
@@ -70,7 +72,8 @@ can_be_root()
 apt_install()
 {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-        --no-install-recommends --no-upgrade --no-remove "$@"
+        --no-install-recommends --no-upgrade --no-remove \
+        -o Dpkg::Use-Pty=0 "$@"
 }
 
 install_missing()
@@ -81,6 +84,21 @@ install_missing()
     echo "setup: the package lists are missing or old, refreshing them" >&2
     as_root apt-get update -q
     apt_install "$@"
+}
+
+# The exact command for somebody who can become root; sudo only where it is.
+advise()
+{
+    local sudo=''
+
+    if command -v sudo >/dev/null; then
+        sudo='sudo '
+        echo "setup: packages are missing; please run:" >&2
+    else
+        echo "setup: packages are missing; please run as root:" >&2
+    fi
+    echo "  ${sudo}apt-get update && ${sudo}apt-get install -y" \
+        "--no-install-recommends $*" >&2
 }
 
 # No dpkg here: say what to look for and let the compiler have the last word.
@@ -109,9 +127,7 @@ main()
     # shellcheck disable=SC2086 # one word a package
     set -- $missing
     if ! can_be_root; then
-        echo "setup: missing packages; please run:" >&2
-        echo "  sudo apt-get update && sudo apt-get install -y" \
-            "--no-install-recommends $*" >&2
+        advise "$@"
         return 1
     fi
     echo "setup: installing $*" >&2
