@@ -19,7 +19,7 @@ void answer_staged(struct http_exchange *x, const struct object *object);
 void answer_committed(struct http_exchange *x, int status,
 		      const struct object *object);
 
-/* Problem with one more field, such as Retry-After or Allow; name NULL: none. */
+/* A problem with one more field, such as Allow; with its name NULL: none. */
 void answer_problem(struct http_exchange *x, const struct err *err,
 		    struct http_header field);
 
@@ -38,12 +38,12 @@ void answer_appended(struct http_exchange *x, uint64_t offset);
 /* 204. */
 void answer_gone(struct http_exchange *x);
 
-/* {"id","name","content_type","size","sha256","created_at"}; NULL: no memory. */
+/* {"id","name","content_type","size","sha256","created_at"}, or NULL. */
 json_t *object_to_json(const struct object *object);
 
 /*
- * `value` printed, with `status`; steals the reference; 503 when NULL. A 503 has
- * Retry-After.
+ * `value` printed, with `status`; steals the reference; 503 when NULL. A 503
+ * has Retry-After.
  */
 void answer_json(struct http_exchange *x, int status, json_t *value);
 

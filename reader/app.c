@@ -44,7 +44,7 @@ enum app_phase { APP_PHASES(APP_PHASE_NAME) };
 struct app_thread {
 	struct reader_thread base;
 	pthread_t pthread;
-	struct post order;		/* one at a time: phases follow each other */
+	struct post order;		/* one at a time */
 	struct timer tick;
 	atomic_bool idle;		/* nothing runs, nobody is connected */
 	atomic_bool working;		/* requests are not answered yet */
@@ -54,7 +54,7 @@ struct app {
 	struct reader reader;
 	enum app_phase phase;
 	int status;
-	uint64_t deadline_ms;		/* of CLOSING and DRAINING, then CUTTING */
+	uint64_t deadline_ms;		/* of the phases after SERVING */
 	struct expiry expiry;
 	struct timer tick;
 	unsigned int n_threads;

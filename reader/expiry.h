@@ -27,8 +27,8 @@ void expiry_start(struct expiry *expiry, struct reader_thread *thread,
 		  uint64_t ttl_ms);
 
 /*
- * Remove all that rests, then stop; on_flushed(arg) once, later. The objects may
- * not become more meanwhile.
+ * Remove all that rests, then stop; on_flushed(arg) once, later. The objects
+ * may not become more meanwhile.
  */
 void expiry_flush(struct expiry *expiry, loop_fn *on_flushed, void *arg);
 

@@ -196,7 +196,7 @@ static int describe_part(const struct form *f, struct object *object,
 	return object_set_type(object, span_of(f->intake.content_type), err);
 }
 
-/* A part's sink goes into the table first, so that it is aborted if it fails. */
+/* A part's sink is noted first, so that it is aborted if it fails. */
 static void enter_opening(struct form *f)
 {
 	struct reader_thread *thread = f->op.thread;

@@ -102,7 +102,7 @@ static void call_below_objects(struct reader_thread *thread,
 	struct span first = span_cut(&rest, '/');
 
 	if (!uuid_is_valid(first) || !span_to_string(first, id, sizeof(id)))
-		refuse(x, 400, "an object's identifier is a UUID in lower case");
+		refuse(x, 400, "an object's id is a UUID in lower case");
 	else if (!rest.ptr)
 		call_object(thread, x, id);
 	else if (span_eq(rest, SPAN_LIT("commit")))

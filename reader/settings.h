@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 struct reader_settings {
-	char http_port[272];		/* READER_HTTP_PORT: port, :port, address:port */
-	struct address address;		/* parsed from it; loopback without a token */
-	uint64_t buffer_size;		/* READER_BUFFER_SIZE, bytes, each upload */
+	char http_port[272];		/* READER_HTTP_PORT, as given */
+	struct address address;		/* of it; loopback without a token */
+	uint64_t buffer_size;		/* READER_BUFFER_SIZE: of each upload */
 	int store;			/* READER_STORE: index in store_kinds */
 	char file_dir[4096];		/* READER_FILE_DIR */
-	char exec_command[4096];	/* READER_EXEC_COMMAND: run by /bin/sh -c */
+	char exec_command[4096];	/* READER_EXEC_COMMAND: for /bin/sh -c */
 	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS */
 	char token[512];		/* READER_TOKEN */
 	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL, seconds there */

@@ -13,7 +13,7 @@ struct staging {
 	size_t max;
 	size_t n;
 	size_t n_at_rest;
-	size_t cursor;			/* bucket where staging_take_old() goes on */
+	size_t cursor;			/* where staging_take_old() goes on */
 	struct staged *buckets[BUCKETS];
 };
 

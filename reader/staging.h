@@ -157,8 +157,8 @@ bool staging_look(struct staging *table, const char *id,
 		  struct staging_view *view);
 
 /*
- * Entries that somebody is at work on: held ones, and complete ones that came to
- * rest after `since_ms`, whose commit may be under way.
+ * Entries that somebody is at work on: held ones, and complete ones that came
+ * to rest after `since_ms`, whose commit may be under way.
  */
 size_t staging_busy(struct staging *table, uint64_t since_ms);
 

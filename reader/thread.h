@@ -1,9 +1,9 @@
 /*
  * thread.h - what the requests of one thread share, and what all threads share
  *
- * A reader has one store, one table of staged objects and one set of metrics for
- * all its threads; each thread has a loop, a server, and idle rings and memory
- * of finished operations to use again.
+ * A reader has one store, one table of staged objects and one set of metrics
+ * for all its threads; each thread has a loop, a server, and idle rings to use
+ * again.
  *
  * An *operation* is what a request started and what may outlive its exchange: a
  * client that goes away does not stop a commit. It is freed when both its work

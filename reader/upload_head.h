@@ -9,7 +9,7 @@
 #include "reader/sink.h"
 
 struct upload_head {
-	struct object object;		/* size OBJECT_SIZE_UNKNOWN if chunked */
+	struct object object;		/* size maybe OBJECT_SIZE_UNKNOWN */
 	char sha256[DIGEST_HEX_SIZE];	/* promised by the client, or "" */
 	uint64_t offset;		/* Upload-Offset; 0 for PUT */
 };

@@ -14,7 +14,7 @@
 
 static void help(void)
 {
-	puts("usage: reader [-port PORT] [--check-config | --version | --help]\n"
+	puts("usage: reader [-port PORT] [--check-config|--version|--help]\n"
 	     "\n"
 	     "Receives objects over HTTP and puts them into one store.\n"
 	     "\n"
@@ -63,8 +63,9 @@ static void parse(struct arguments *args, int argc, char **argv)
 			help();
 			exit(EXIT_SUCCESS);
 		} else {
-			fprintf(stderr, "reader: unknown or incomplete argument "
-					"%s; see --help\n", argv[i]);
+			fprintf(stderr, "reader: unknown or incomplete "
+					"argument %s; see --help\n",
+				argv[i]);
 			exit(EXIT_CONFIG);
 		}
 	}

@@ -317,7 +317,7 @@ START_TEST(an_object_that_rests_cannot_be_dropped)
 }
 END_TEST
 
-/* ---- two threads ------------------------------------------------------------ */
+/* ---- two threads ---------------------------------------------------- */
 
 #define ROUNDS 2000
 
