@@ -15,10 +15,11 @@ set -euo pipefail
 BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
     libcurl4-openssl-dev libssl-dev libjansson-dev"
 RUN="curl|curl ca-certificates"
-TEST="check libsubunit-dev python3|python3 strace|strace"
+TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
+    nginx-light|nginx"
 CHECK="clang|clang shellcheck|shellcheck"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
-    valgrind|valgrind gcovr|gcovr nginx-light|nginx wrk|wrk git|git"
+    valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
 
 packages_of()
 {
@@ -34,6 +35,9 @@ packages_of()
         ;;
     esac
 }
+
+# For users other than root Debian's PATH lacks the folder of nginx.
+PATH=$PATH:/usr/sbin
 
 is_installed()
 {
@@ -74,6 +78,17 @@ apt_install()
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
         --no-install-recommends --no-upgrade --no-remove \
         -o Dpkg::Use-Pty=0 "$@"
+}
+
+# The tests start an nginx of their own; Debian starts one more, on port 80.
+note_services()
+{
+    case " $* " in
+    *" nginx-light "*)
+        echo "setup: nginx is only needed as a program; if its service now" \
+            "runs and you do not want it: systemctl disable --now nginx" >&2
+        ;;
+    esac
 }
 
 install_missing()
@@ -132,6 +147,7 @@ main()
     fi
     echo "setup: installing $*" >&2
     install_missing "$@"
+    note_services "$@"
 }
 
 main "$@"

@@ -8,6 +8,7 @@
 # or nothing ran.
 set -uo pipefail
 
+PATH=$PATH:/usr/sbin # where nginx is, which some tests start
 passed=0
 failed=0
 
