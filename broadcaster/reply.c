@@ -85,8 +85,10 @@ static enum reply_result begin_body(struct reply *r)
 	r->status = r->head.status;
 	r->used = r->head.size;
 	r->in_body = true;
-	if (r->head.framing == HTTP1_CHUNKED)
+	if (r->head.framing == HTTP1_CHUNKED) {
 		http1_chunked_init(&r->chunked);
+		r->chunked.is_response = true;
+	}
 	return REPLY_MORE;
 }
 
