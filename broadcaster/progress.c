@@ -14,7 +14,7 @@
 struct watcher {
 	struct front *home;
 	struct http_exchange *x;	/* home; NULL once it has ended */
-	bool is_list, is_stream, is_begun, is_over;
+	bool is_list, is_stream, is_begun, is_over, is_known;
 	char id_or_key[256];
 	struct post ask, answer, update, last, leave;
 	unsigned int at;		/* index of the front that is asked */
@@ -82,8 +82,7 @@ static json_t *policy_state(const struct broadcast *b)
 		if (leg_is_alive(&b->legs[i]))
 			alive |= UINT64_C(1) << i;
 		if (t->required)
-			json_array_append_new(required,
-					      json_text(span_of(t->name)));
+			json_add(&required, json_text(span_of(t->name)));
 	}
 	return json_pack("{s:i, s:o, s:b}", "copies", (int)policy->copies,
 			 "required", required, "met",
@@ -123,21 +122,19 @@ static json_t *state_of(struct ingest *in)
 	holder = broadcast_bottleneck(b);
 	lag_charge(&b->lag_clock, b->lags, holder,
 		   loop_now_ms(in->front->loop));
-	json_object_set_new(
-		root, "ring",
-		json_pack("{s:I, s:I}", "size",
-			  (json_int_t)ring_capacity(in->ring), "used",
-			  (json_int_t)ring_used(in->ring)));
-	json_object_set_new(
-		root, "waiting_for",
-		holder == LAG_NOBODY ?
-			json_null() :
-			json_text(span_of(
-				b->legs[holder].outlet->target->name)));
-	json_object_set_new(root, "policy", policy_state(b));
+	json_put(&root, "ring",
+		 json_pack("{s:I, s:I}", "size",
+			   (json_int_t)ring_capacity(in->ring), "used",
+			   (json_int_t)ring_used(in->ring)));
+	json_put(&root, "waiting_for",
+		 holder == LAG_NOBODY
+			 ? json_null()
+			 : json_text(span_of(
+				   b->legs[holder].outlet->target->name)));
+	json_put(&root, "policy", policy_state(b));
 	for (unsigned int i = 0; i < in->front->n_outlets; i++)
-		json_array_append_new(targets, target_state(b, i));
-	json_object_set_new(root, "targets", targets);
+		json_add(&targets, target_state(b, i));
+	json_put(&root, "targets", targets);
 	return root;
 }
 
@@ -197,12 +194,13 @@ static bool look(struct watcher *w, struct front *front)
 
 	if (w->is_list) {
 		for (in = front->uploads; in; in = in->next)
-			json_array_append_new(w->found, summary(in));
+			json_add(&w->found, summary(in));
 		return false;
 	}
 	in = find(front, w->id_or_key);
 	if (!in || in->state == INGEST_ANSWERED)
 		return false;
+	w->is_known = true;
 	w->found = state_of(in);
 	if (w->is_stream)
 		subscribe(w, in);
@@ -318,7 +316,7 @@ static void leave(struct watcher *w)
 static void on_answer(void *arg)
 {
 	struct watcher *w = arg;
-	bool subscribed = w->is_stream && w->found;
+	bool subscribed = w->is_stream && w->is_known;
 	json_t *found = w->found;
 
 	if (subscribed && w->x) {
@@ -336,7 +334,7 @@ static void on_answer(void *arg)
 		json_decref(found);
 	else if (w->is_list)
 		reply_json(w->x, json_pack("{s:o}", "uploads", found));
-	else if (found)
+	else if (w->is_known)
 		reply_json(w->x, found);
 	else
 		reply_not_found(w->x);

@@ -69,21 +69,18 @@ static json_t *target_entry(const struct leg *leg)
 	const char *error = lacks_copy(leg) ? "does not hold the object" :
 					      leg->err.text;
 
-	json_object_set_new(entry, "name",
-			    json_text(span_of(leg->outlet->target->name)));
-	json_object_set_new(entry, "state",
-			    json_string(lacks_copy(leg) ? "failed" :
-							  state_word(leg)));
-	json_object_set_new(entry, "bytes",
-			    json_integer((json_int_t)leg_bytes(leg)));
-	json_object_set_new(entry, "sha256", text_or_null(leg->sha256));
-	json_object_set_new(entry, "duration",
-			    json_integer((json_int_t)leg_duration_ms(leg)));
-	json_object_set_new(entry, "error", text_or_null(error));
+	json_put(&entry, "name", json_text(span_of(leg->outlet->target->name)));
+	json_put(&entry, "state",
+		 json_string(lacks_copy(leg) ? "failed" : state_word(leg)));
+	json_put(&entry, "bytes", json_integer((json_int_t)leg_bytes(leg)));
+	json_put(&entry, "sha256", text_or_null(leg->sha256));
+	json_put(&entry, "duration",
+		 json_integer((json_int_t)leg_duration_ms(leg)));
+	json_put(&entry, "error", text_or_null(error));
 	if (leg->outlet->target->kind != TARGET_READER)
-		json_object_set_new(entry, "note",
-				    json_string("plain endpoint: not staged, "
-						"not verified, not healed"));
+		json_put(&entry, "note",
+			 json_string("plain endpoint: not staged, "
+				     "not verified, not healed"));
 	return entry;
 }
 
@@ -94,33 +91,31 @@ static uint64_t duration_of(const struct broadcast *b)
 	return end - b->started_ms;
 }
 
-static void add_targets(json_t *data, const struct broadcast *b)
+static void add_targets(json_t **data, const struct broadcast *b)
 {
 	json_t *targets = json_array();
 
 	for (unsigned int i = 0; i < b->front->n_outlets; i++)
-		json_array_append_new(targets, target_entry(&b->legs[i]));
-	json_object_set_new(data, "targets", targets);
+		json_add(&targets, target_entry(&b->legs[i]));
+	json_put(data, "targets", json_incref(targets));
 	for (unsigned int i = 0; i < b->front->n_outlets; i++)
-		json_object_set(data, b->front->outlets[i].target->address,
-				json_array_get(targets, i));
+		json_put(data, b->front->outlets[i].target->address,
+			 json_incref(json_array_get(targets, i)));
+	json_decref(targets);
 }
 
 static json_t *object_data(const struct broadcast *b)
 {
 	json_t *data = json_object();
 
-	json_object_set_new(data, "id", json_string(b->info.id));
-	json_object_set_new(data, "name", json_text(span_of(b->info.name)));
-	json_object_set_new(data, "content_type",
-			    text_or_null(b->info.content_type));
-	json_object_set_new(data, "size", json_integer((json_int_t)b->bytes));
-	json_object_set_new(data, "sha256", text_or_null(b->context.sha256));
-	json_object_set_new(data, "duration",
-			    json_integer((json_int_t)duration_of(b)));
-	json_object_set_new(data, "degraded",
-			    json_boolean(receipt_is_degraded(b)));
-	add_targets(data, b);
+	json_put(&data, "id", json_string(b->info.id));
+	json_put(&data, "name", json_text(span_of(b->info.name)));
+	json_put(&data, "content_type", text_or_null(b->info.content_type));
+	json_put(&data, "size", json_integer((json_int_t)b->bytes));
+	json_put(&data, "sha256", text_or_null(b->context.sha256));
+	json_put(&data, "duration", json_integer((json_int_t)duration_of(b)));
+	json_put(&data, "degraded", json_boolean(receipt_is_degraded(b)));
+	add_targets(&data, b);
 	return data;
 }
 
@@ -130,10 +125,10 @@ static json_t *form_data(const struct ingest *in)
 	uint64_t now = loop_now_ms(in->front->loop);
 
 	for (unsigned int i = 0; i < in->n_objects; i++)
-		json_array_append_new(objects, object_data(in->objects[i]));
-	json_object_set_new(data, "duration",
-			    json_integer((json_int_t)(now - in->started_ms)));
-	json_object_set_new(data, "objects", objects);
+		json_add(&objects, object_data(in->objects[i]));
+	json_put(&data, "duration",
+		 json_integer((json_int_t)(now - in->started_ms)));
+	json_put(&data, "objects", objects);
 	return data;
 }
 
@@ -255,21 +250,31 @@ static char *json_receipt(const struct ingest *in, int status,
 	json_t *root = json_object();
 	bool several = in->is_form && in->n_objects != 1;
 
-	json_object_set_new(root, "status", json_integer(status));
-	json_object_set_new(root, "message", json_text(span_of(message)));
-	json_object_set_new(root, "data",
-			    several ? form_data(in) :
-				      object_data(in->objects[0]));
+	json_put(&root, "status", json_integer(status));
+	json_put(&root, "message", json_text(span_of(message)));
+	json_put(&root, "data",
+		 several ? form_data(in) : object_data(in->objects[0]));
 	return json_print(root, len);
+}
+
+/* Without memory for more the status is still the truth. */
+static void send_bare(struct http_exchange *x, struct http_reply *reply)
+{
+	char body[100];
+	int len = snprintf(body, sizeof(body),
+			   "{\"status\":%d,\"message\":\"%s\"}\n",
+			   reply->status, "out of memory for the receipt");
+
+	reply->content_type = "application/json";
+	http_reply(x, reply, span_make(body, (size_t)len));
 }
 
 static void send_text(struct http_exchange *x, int status, const char *type,
 		      char *text, size_t len, const char *id)
 {
 	struct http_header headers[2];
-	struct http_reply reply = { .status = text ? status : 500,
-				    .content_type = type,
-				    .headers = headers };
+	struct http_reply reply = {
+		.status = status, .content_type = type, .headers = headers};
 
 	if (status == 503)
 		headers[reply.n_headers++] =
@@ -277,7 +282,10 @@ static void send_text(struct http_exchange *x, int status, const char *type,
 	if (id)
 		headers[reply.n_headers++] =
 			(struct http_header){ "Object-Id", id };
-	http_reply(x, &reply, span_make(text ? text : "", text ? len : 0));
+	if (text)
+		http_reply(x, &reply, span_make(text, len));
+	else
+		send_bare(x, &reply);
 	free(text);
 }
 

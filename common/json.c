@@ -23,9 +23,11 @@ json_t *json_text(struct span text)
 	return string;
 }
 
+/* What jansson complains of. */
 static json_t *refuse(const json_error_t *error, struct err *err)
 {
-	if (json_error_code(error) == json_error_out_of_memory)
+	/* It has no text for that, and for everything else it has one. */
+	if (!error->text[0])
 		err_set(err, ERR_MEMORY, "out of memory for a JSON text");
 	else
 		err_set(err, ERR_CLIENT,
@@ -57,6 +59,22 @@ json_t *json_parse_object(struct span text, struct err *err)
 		return NULL;
 	}
 	return value;
+}
+
+void json_put(json_t **object, const char *key, json_t *value)
+{
+	if (json_object_set_new(*object, key, value) == 0)
+		return;
+	json_decref(*object);
+	*object = NULL;
+}
+
+void json_add(json_t **array, json_t *value)
+{
+	if (json_array_append_new(*array, value) == 0)
+		return;
+	json_decref(*array);
+	*array = NULL;
 }
 
 char *json_print(json_t *value, size_t *len)

@@ -1,5 +1,5 @@
 /*
- * json.h - jansson, with the three things this project adds to it
+ * json.h - jansson, with the few things this project adds to it
  *
  * Everything else is jansson's own API (https://jansson.readthedocs.io/).
  */
@@ -25,8 +25,17 @@ json_t *json_text(struct span text);
 json_t *json_parse_object(struct span text, struct err *err) MUST_CHECK;
 
 /*
+ * Set a member, append an element; steal `value`. When there is no memory, for
+ * `value` either, *object (*array) is freed and becomes NULL, and stays so: what
+ * is built in many steps is whole or not there, and only its end need be checked.
+ */
+void json_put(json_t **object, const char *key, json_t *value);
+void json_add(json_t **array, json_t *value);
+
+/*
  * Compact text of `value` with a final newline, malloc'ed, *len without its
- * NUL; NULL when out of memory. Steals the reference to `value`, also then.
+ * NUL; NULL when out of memory or `value` is NULL. Steals the reference to
+ * `value`, also then.
  */
 char *json_print(json_t *value, size_t *len);
 

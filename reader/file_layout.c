@@ -25,6 +25,8 @@ int file_err(struct err *err, int errnum, const char *what)
 	bool first = !err_is_set(err);
 
 	switch (errnum) {
+	case ENOMEM:
+		return err_set_errno(err, ERR_MEMORY, errnum, "%s", what);
 	case EMFILE:
 	case ENFILE:
 		return err_set_errno(err, ERR_LIMIT, errnum, "%s", what);
@@ -161,12 +163,28 @@ static int unlink_files(DIR *dir)
 	return errnum ? errnum : errno;
 }
 
+/* Without opendir(3), which needs memory. True: the directory is gone. */
+static bool remove_object(int dir_fd, const char *name)
+{
+	int fd = file_open(dir_fd, name, OPEN_DIR, 0);
+
+	if (fd < 0)
+		return errno == ENOENT;
+	unlinkat(fd, FILE_DATA, 0);
+	unlinkat(fd, FILE_META, 0);
+	close(fd);
+	return unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
 /* Remove the directory `name` and the files in it. 0 or errno. */
 static int remove_dir(int dir_fd, const char *name)
 {
-	DIR *dir = open_dir(dir_fd, name);
+	DIR *dir;
 	int errnum;
 
+	if (remove_object(dir_fd, name))
+		return 0;
+	dir = open_dir(dir_fd, name);
 	if (!dir)
 		return errno == ENOENT ? 0 : errno;
 	errnum = unlink_files(dir);

@@ -103,8 +103,8 @@ int file_remove_staged(struct file_layout *layout, const char *name,
 int file_layout_check(struct file_layout *layout, struct err *err) MUST_CHECK;
 
 /*
- * err_set_errno() that knows what the number means for an object: ERR_LIMIT
- * when out of descriptors, ERR_STORE with 507 (RFC 4918, 11.5) when out of
+ * err_set_errno() that knows what the number means for an object: ERR_MEMORY,
+ * ERR_LIMIT when out of descriptors, ERR_STORE with 507 (RFC 4918, 11.5) when out of
  * space, else ERR_STORE.
  */
 int file_err(struct err *err, int errnum, const char *what);

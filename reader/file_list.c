@@ -98,9 +98,16 @@ static int read_batch(struct batch *batch, int dir_fd, const char *path,
 
 /* ---- one object ---------------------------------------------------------- */
 
+/* Ours, and over in a moment: no reason to leave an object out. */
+static bool is_shortage(const struct err *err)
+{
+	return err->code == ERR_MEMORY || err->code == ERR_LIMIT;
+}
+
 /*
  * An object that cannot be read must not hide all the others: it is left out,
- * and the log says so. One that was deleted meanwhile is no news.
+ * and the log says so. One that was deleted meanwhile is no news. A shortage
+ * fails the list.
  */
 static bool read_row(struct scan *scan, const char *id, struct object *row)
 {
@@ -111,7 +118,9 @@ static bool read_row(struct scan *scan, const char *id, struct object *row)
 	snprintf(meta, sizeof(meta), "%s/" FILE_META, path);
 	if (file_meta_read(scan->layout->objects_fd, meta, id, row, &err) == 0)
 		return true;
-	if (err.code != ERR_NOT_FOUND)
+	if (is_shortage(&err))
+		scan->list->err = err;
+	else if (err.code != ERR_NOT_FOUND)
 		log_line(LOG_WARN, "object_unreadable", LOG_STR("id", id),
 			 LOG_STR("reason", err.text));
 	return false;
@@ -124,7 +133,7 @@ static void take_ids(struct scan *scan)
 	for (size_t i = 0; i < scan->ids.n; i++) {
 		struct object *row = &list->rows[list->n_rows];
 
-		if (list->n_rows == list->limit) {
+		if (list->n_rows == list->limit || err_is_set(&list->err)) {
 			list->more = true;
 			return;
 		}

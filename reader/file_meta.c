@@ -108,10 +108,15 @@ static bool take_members(json_t *json, struct object *object)
 	const char *id, *name, *type, *sha256, *created_at;
 	json_int_t size;
 
-	if (json_unpack(json, "{s:s, s:s, s:s, s:I, s:s, s:s}", "id", &id,
-			"name", &name, "content_type", &type, "size", &size,
-			"sha256", &sha256, "created_at", &created_at) < 0)
+	id = json_string_value(json_object_get(json, "id"));
+	name = json_string_value(json_object_get(json, "name"));
+	type = json_string_value(json_object_get(json, "content_type"));
+	sha256 = json_string_value(json_object_get(json, "sha256"));
+	created_at = json_string_value(json_object_get(json, "created_at"));
+	if (!id || !name || !type || !sha256 || !created_at ||
+	    !json_is_integer(json_object_get(json, "size")))
 		return false;
+	size = json_integer_value(json_object_get(json, "size"));
 	object->size = (uint64_t)size;
 	/* A name that was no UTF-8 may have grown: see json_text(). Cut it. */
 	snprintf(object->name, sizeof(object->name), "%s", name);
@@ -135,6 +140,8 @@ static int parse_object(struct span text, const char *id, struct object *object,
 	json_decref(json);
 	if (good)
 		return 0;
+	if (reason.code == ERR_MEMORY)
+		return err_set(err, ERR_MEMORY, "%s", reason.text);
 	return err_set(err, ERR_STORE, "meta.json of %s is damaged", id);
 }
 

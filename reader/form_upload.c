@@ -71,8 +71,7 @@ static json_t *objects_of(const struct form *f)
 	json_t *objects = json_array();
 
 	for (size_t i = 0; i < f->n_sinks; i++)
-		json_array_append_new(objects,
-				      object_to_json(sink_object(f->sinks[i])));
+		json_add(&objects, object_to_json(sink_object(f->sinks[i])));
 	return objects;
 }
 
