@@ -94,11 +94,50 @@ void broadcast_free(struct broadcast **bp)
 	free(b);
 }
 
+/* May this reader decide which of several uploads gets a keyed id? */
+static bool may_be_first(const struct leg *leg)
+{
+	return leg->outlet->target->kind == TARGET_READER &&
+	       leg->state != LEG_COMMITTED && leg_is_alive(leg);
+}
+
+/* An empty object is offered and sent in one: only its answer tells. */
+static bool has_decided(const struct broadcast *b, const struct leg *leg)
+{
+	return b->info.size == 0 ? leg_is_ready(leg) : leg_is_accepted(leg);
+}
+
+static bool comes_before(const struct leg *a, const struct leg *b)
+{
+	return !b || strcmp(a->outlet->target->address,
+			    b->outlet->target->address) < 0;
+}
+
+/*
+ * A keyed object is offered to one reader first, the same one by everybody, and
+ * to the others when that one has accepted it: so of several uploads with one
+ * key at the same time exactly one gets on. True when it is another one now.
+ */
+static bool choose_first(struct broadcast *b)
+{
+	const struct leg *before = b->context.first, *first = NULL;
+
+	for (unsigned int i = 0; i < n_legs(b) && b->is_keyed; i++)
+		if (may_be_first(&b->legs[i]) &&
+		    comes_before(&b->legs[i], first))
+			first = &b->legs[i];
+	if (first && has_decided(b, first))
+		first = NULL;
+	b->context.first = first;
+	return first != before;
+}
+
 void broadcast_open(struct broadcast *b)
 {
 	for (unsigned int i = 0; i < n_legs(b); i++)
 		if (b->legs[i].state == LEG_IDLE)
 			leg_open(&b->legs[i]);
+	choose_first(b);
 }
 
 void broadcast_offer(struct broadcast *b)
@@ -310,9 +349,8 @@ static void drop_other_copies(struct broadcast *b)
 		if (leg->state != LEG_STAGED ||
 		    !strcmp(leg->sha256, b->context.sha256))
 			continue;
-		err_set(&leg->err, ERR_TARGET,
-			"its copy's SHA-256 differs: %.16s…", leg->sha256);
-		leg_withdraw(leg, LEG_FAILED);
+		leg_fail(leg, ERR_TARGET, "its copy's SHA-256 differs: %.16s…",
+			 leg->sha256);
 	}
 }
 
@@ -424,6 +462,33 @@ void broadcast_undo(struct broadcast *b, const struct err *why)
 		broadcast_abort(b, why);
 }
 
+/* Another upload has this id at the reader that decides. */
+static void check_taken(struct broadcast *b)
+{
+	const struct leg *first = b->context.first;
+	struct err why = ERR_INIT;
+
+	if (!first || first->err.code != ERR_CONFLICT)
+		return;
+	explain_failure(b, &why);
+	broadcast_abort(b, &why);
+}
+
+/* True when other legs may be offered now. */
+static bool step_opening(struct broadcast *b)
+{
+	bool has_changed;
+
+	check_policy(b);
+	check_taken(b);
+	if (b->phase != BROADCAST_OPENING || !b->context.is_offered)
+		return false;
+	has_changed = choose_first(b);
+	if (!b->context.first && is_met(b, leg_is_accepted))
+		enter(b, BROADCAST_STREAMING);
+	return has_changed;
+}
+
 /* One step of the phase; true when another may be possible at once. */
 static bool step(struct broadcast *b)
 {
@@ -431,10 +496,8 @@ static bool step(struct broadcast *b)
 
 	switch (before) {
 	case BROADCAST_OPENING:
-		check_policy(b);
-		if (b->phase == BROADCAST_OPENING && b->context.is_offered &&
-		    is_met(b, leg_is_accepted))
-			enter(b, BROADCAST_STREAMING);
+		if (step_opening(b))
+			return true;
 		break;
 	case BROADCAST_STREAMING:
 		check_policy(b);

@@ -42,6 +42,7 @@ struct broadcast {
 	struct lag *lags;
 	struct lag_clock lag_clock;
 	char claimed[DIGEST_HEX_SIZE];	/* what the client says, or "" */
+	bool is_keyed;			/* others may be at this id as well */
 	uint64_t bytes;			/* of the object so far */
 	bool is_complete;
 	bool reading_held;		/* the client waits because the ring is full */

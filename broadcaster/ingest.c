@@ -265,6 +265,7 @@ static struct broadcast *add_object(struct ingest *in)
 		return NULL;
 	}
 	make_id(in, in->n_objects, b->info.id);
+	b->is_keyed = *in->key != '\0';
 	if (in->n_objects == 0)
 		memcpy(in->id, b->info.id, sizeof(in->id));
 	in->objects[in->n_objects++] = b;

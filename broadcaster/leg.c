@@ -31,7 +31,7 @@ static const unsigned int transitions[] = {
 	[LEG_CONNECTED] = TO(OFFERED) | TO(ANSWERING) | TO(HELD) |
 			  TO(CONNECTING) | ENDED,
 	[LEG_OFFERED] = TO(SENDING) | TO(CONNECTING) | ENDED,
-	[LEG_SENDING] = TO(HELD) | TO(ANSWERING) | TO(COMMITTED) | ENDED,
+	[LEG_SENDING] = TO(HELD) | TO(ANSWERING) | ENDED,
 	[LEG_HELD] = TO(COMMITTING) | ENDED,
 	[LEG_ANSWERING] = TO(STAGED) | TO(WITHDRAWING) | ENDED,
 	[LEG_STAGED] = TO(COMMITTING) | TO(WITHDRAWING) | ENDED,
@@ -114,15 +114,38 @@ void leg_release(struct leg *leg)
 	leg->ctx = NULL;
 }
 
+static void on_forgotten(void *owner, struct http_call *call,
+			 const struct http_call_result *result)
+{
+	struct leg *leg = owner;
+
+	(void)call;
+	leg->call = NULL;
+	if (result->status / 100 == 2 || result->status == 404)
+		leg->has_staged = false;
+}
+
+/*
+ * Nobody waits for this: it only saves the reader from keeping, until it
+ * expires, what will not be committed. An abort makes sure.
+ */
+static void forget_copy(struct leg *leg)
+{
+	leg->call = wire_call(leg, "DELETE", "", on_forgotten);
+}
+
 static void fail_with(struct leg *leg, const struct err *why)
 {
 	struct metric *failed = leg->outlet->failed;
+	bool is_useless = leg->has_staged && leg->state != LEG_COMMITTING;
 
 	if (!err_is_set(&leg->err))
 		leg->err = *why;
 	drop_link(leg, false);
 	enter(leg, LEG_FAILED, NEVER);
 	metric_add(failed, 1);
+	if (is_useless)
+		forget_copy(leg);
 }
 
 void leg_fail(struct leg *leg, enum err_code code, const char *fmt, ...)
@@ -248,7 +271,9 @@ static void pump_connecting(struct leg *leg)
 
 static void pump_connected(struct leg *leg)
 {
-	if (!leg->ctx->is_offered)
+	const struct leg_context *ctx = leg->ctx;
+
+	if (!ctx->is_offered || (ctx->first && ctx->first != leg))
 		return;
 	leg->is_chunked = leg->ctx->info->size == OBJECT_SIZE_UNKNOWN;
 	if (must_hold_head(leg))
@@ -316,6 +341,9 @@ static void refuse(struct leg *leg, const char *when)
 		code = ERR_REFUSED;
 	if (leg->reply->status == 409 && leg->state != LEG_COMMITTING)
 		code = ERR_CONFLICT;
+	/* What it holds under this id, if anything, is not ours to delete. */
+	if (leg->state != LEG_COMMITTING || leg->reply->status / 100 == 4)
+		leg->has_staged = false;
 	err_set(&why, code, "%s%s", reason, when);
 	fail_with(leg, &why);
 }
@@ -375,11 +403,6 @@ static void pump_offered(struct leg *leg)
 
 static void finish_sending(struct leg *leg)
 {
-	if (leg->is_early) {
-		drop_link(leg, true);
-		enter(leg, LEG_COMMITTED, NEVER);
-		return;
-	}
 	leg->has_staged = true;
 	enter(leg, LEG_ANSWERING, settings_of(leg)->stage_timeout_ms);
 }
@@ -462,6 +485,20 @@ static void on_committed(struct leg *leg)
 	enter(leg, LEG_COMMITTED, NEVER);
 }
 
+/* A 4xx says that what it holds, if anything, is not our copy. */
+static void on_commit_refused(struct leg *leg,
+			      const struct http_call_result *result)
+{
+	if (result->status / 100 == 4)
+		leg->has_staged = false;
+	if (result->status == 0)
+		leg_fail(leg, ERR_TARGET, "outcome of the commit unknown: %s",
+			 result->err.text);
+	else
+		leg_fail(leg, ERR_TARGET, "answered %d to the commit",
+			 result->status);
+}
+
 static void start_commit_call(struct leg *leg);
 
 static void on_commit_result(void *owner, struct http_call *call,
@@ -475,12 +512,8 @@ static void on_commit_result(void *owner, struct http_call *call,
 		on_committed(leg);
 	else if (result->status == 0 && ++leg->tries < CALL_TRIES)
 		start_commit_call(leg);
-	else if (result->status == 0)
-		leg_fail(leg, ERR_TARGET, "outcome of the commit unknown: %s",
-			 result->err.text);
 	else
-		leg_fail(leg, ERR_TARGET, "answered %d to the commit",
-			 result->status);
+		on_commit_refused(leg, result);
 	leg->ctx->wake(leg->ctx->owner);
 }
 
@@ -610,7 +643,8 @@ static void start_withdrawal(struct leg *leg)
 	end_withdrawal(leg);
 }
 
-void leg_withdraw(struct leg *leg, enum leg_state after)
+/* Remove a copy, committed or not; ends `after`. */
+static void withdraw(struct leg *leg, enum leg_state after)
 {
 	if (leg->call)
 		http_call_cancel(&leg->call);
@@ -634,17 +668,17 @@ void leg_abort(struct leg *leg)
 	case LEG_FAILED:
 	case LEG_DETACHED:
 		if (may_have_copy)
-			leg_withdraw(leg, leg->state);
+			withdraw(leg, leg->state);
 		return;
 	case LEG_COMMITTED:
 		if (may_have_copy)
-			leg_withdraw(leg, LEG_ABORTED);
+			withdraw(leg, LEG_ABORTED);
 		return;
 	case LEG_ANSWERING:
 	case LEG_STAGED:
 	case LEG_COMMITTING:
 		if (may_have_copy) {
-			leg_withdraw(leg, LEG_ABORTED);
+			withdraw(leg, LEG_ABORTED);
 			return;
 		}
 		break;

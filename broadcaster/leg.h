@@ -57,6 +57,8 @@ enum leg_state {
 #undef X
 };
 
+struct leg;
+
 /* What all legs of one object share. Owned by the broadcast. */
 struct leg_context {
 	struct front *front;
@@ -64,7 +66,7 @@ struct leg_context {
 	const struct object_info *info;
 	bool is_offered;	/* info is complete: the head may be sent */
 	bool is_complete;	/* the ring's head is the object's end */
-	bool may_finish;	/* plain endpoints may get their last bytes */
+	const struct leg *first; /* offered before all others; or NULL */
 	char sha256[DIGEST_HEX_SIZE];	/* what is to be committed */
 	void (*wake)(void *owner);	/* a fact was noted: pump soon */
 	void *owner;
@@ -98,8 +100,7 @@ struct leg {
 	bool is_opened;			/* fact: the link is connected */
 	bool is_readable, is_blocked;	/* facts: of the link */
 	bool is_early;			/* a 2xx came before the end */
-	bool has_staged;		/* the target may hold a copy */
-	bool is_undoing;		/* withdrawing after a commit */
+	bool has_staged;		/* the target may hold our copy */
 	unsigned int tries;		/* of the running call */
 	uint64_t started_ms, ended_ms;
 	uint64_t deadline_ms;		/* of the state; UINT64_MAX = none */
@@ -148,10 +149,10 @@ void leg_commit(struct leg *leg);
  */
 void leg_abort(struct leg *leg);
 
-/* Undo a commit, or drop a copy whose digest is wrong: ends `after`. */
-void leg_withdraw(struct leg *leg, enum leg_state after);
-
-/* Fail it for a reason found outside (digest differs, policy …). */
+/*
+ * Fail it for a reason found outside (digest differs, policy …). What is staged
+ * there is deleted, while the upload goes on.
+ */
 void leg_fail(struct leg *leg, enum err_code code, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 

@@ -1,0 +1,136 @@
+"""What can go wrong between two uploads, two files, two threads."""
+import threading
+
+import fault_target as script
+from client import fetch, get, wait_until
+from harness import Scenario, payload
+
+
+def keyed(front, data, *fields, key="k"):
+    return fetch(front.port, "PUT", "/broadcast/a.bin",
+                 f"Idempotency-Key: {key}", *fields, body=data)
+
+
+def at_once(*functions):
+    """Call them at the same time; what they returned, in order."""
+    barrier = threading.Barrier(len(functions))
+    results = [None] * len(functions)
+
+    def run(i):
+        barrier.wait()
+        results[i] = functions[i]()
+
+    threads = [threading.Thread(target=run, args=(i,))
+               for i in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def states(front, key="k"):
+    """Each target's state in the upload's progress."""
+    answer = get(front.port, f"/broadcast/{key}/progress")
+    if answer.status != 200:
+        return {}
+    return {t["name"]: t["state"] for t in answer.json()["targets"]}
+
+
+def in_background(function):
+    """Start it; returns a function that waits for its result."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+
+    def result():
+        thread.join()
+        return results[0]
+    return result
+
+
+def accept_at_the_gate(ex):
+    """A good reader that accepts the object when the test says so."""
+    ex.gate()
+    return script.stage(ex)
+
+
+class OneKeyTwice(Scenario):
+    """The same Idempotency-Key twice at the same time."""
+
+    ROUNDS = 60
+
+    def race(self, front, contents):
+        """Both at once, with a new key a round: lists of statuses."""
+        for i in range(self.ROUNDS):
+            key = f"race-{i}"
+            answers = at_once(*[lambda d=d: keyed(front[n % len(front)], d,
+                                                  key=key)
+                                for n, d in enumerate(contents)])
+            yield key, answers
+
+    def test_one_of_two_uploads_wins_whatever_reader_sees_which_first(self):
+        two = self.readers(2)
+        fronts = [self.broadcaster(two), self.broadcaster(two[::-1])]
+        contents = [payload(3000, seed=1), payload(3000, seed=2)]
+        for key, answers in self.race(fronts, contents):
+            statuses = sorted(a.status for a in answers)
+            self.assertIn(statuses, ([201, 409], [200, 201]), answers)
+            won = contents[[a.status for a in answers].index(201)]
+            object_id = [a for a in answers if a.status == 201][0].data["id"]
+            for reader in two:
+                self.assert_stored(reader, object_id, won)
+
+    def test_one_reader_decides_before_the_others_are_asked(self):
+        gated, other = self.fault(accept_at_the_gate), self.fault()
+        pair = sorted([gated, other], key=lambda t: t.address)
+        for target in pair:
+            target.scripts["PUT"] = accept_at_the_gate
+        front = self.broadcaster(pair[::-1], BROADCASTER_THREADS=2)
+        answer = in_background(lambda: keyed(front, b"abc"))
+        wait_until(lambda: states(front) == {pair[0].name: "offered",
+                                             pair[1].name: "connected"},
+                   "only the first one is asked")
+        pair[0].open_gate()
+        pair[1].wait_put()
+        pair[1].open_gate()
+        self.assertEqual(answer().status, 201)
+
+    def test_the_next_reader_decides_when_the_first_is_down(self):
+        reader = self.reader()
+        front = self.broadcaster([f"127.0.0.1:{self.dead_port()}", reader,
+                                  f"127.0.0.1:{self.dead_port()}"],
+                                 BROADCASTER_QUORUM=1)
+        answer = keyed(front, b"abc")
+        self.assertEqual(answer.status, 201, answer)
+        self.assert_stored(reader, answer.data["id"], b"abc")
+
+    def test_the_loser_of_two_empty_uploads_deletes_nothing(self):
+        two = self.readers(2)
+        fronts = [self.broadcaster(two), self.broadcaster(two[::-1])]
+        for key, answers in self.race(fronts, [b"", b""]):
+            stored = [a for a in answers if a.status in (200, 201)]
+            self.assertTrue(stored, answers)
+            for reader in two:
+                self.assert_stored(reader, stored[0].data["id"], b"")
+
+
+class UselessCopies(Scenario):
+    """What is staged and will not be committed is deleted, unless another's."""
+
+    def test_a_wrong_copy_is_deleted_while_the_upload_goes_on(self):
+        reader = self.reader()
+        liar = self.fault(script.lie_about(sha256="0" * 64))
+        front = self.broadcaster([reader, liar], BROADCASTER_QUORUM=1,
+                                 BROADCASTER_REQUIRED=reader.name)
+        answer = keyed(front, b"abc")
+        self.assertEqual(answer.status, 201, answer)
+        self.assertEqual(answer.target(liar.name)["state"], "failed")
+        wait_until(liar.deletes, "the wrong copy is deleted")
+
+    def test_a_reader_that_refused_is_not_told_to_delete(self):
+        refusing = self.fault(script.refuse_after_body(409))
+        front = self.broadcaster([self.reader(), refusing])
+        self.assertEqual(keyed(front, b"abc").status, 409)
+        self.assertEqual(keyed(front, b"", key="empty").status, 409)
+        self.assertEqual(refusing.deletes(), [])
