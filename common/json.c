@@ -77,21 +77,24 @@ void json_add(json_t **array, json_t *value)
 	*array = NULL;
 }
 
+/*
+ * Not json_dumps(): version 2.14 overlooks that its buffer could not grow for
+ * a key and leaves the key out.
+ */
 char *json_print(json_t *value, size_t *len)
 {
-	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-	char *longer;
+	size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
+	size_t size = json_dumpb(value, NULL, 0, flags);
+	char *text = size ? malloc(size + 2) : NULL;
 
+	if (text && json_dumpb(value, text, size, flags) != size) {
+		free(text);
+		text = NULL;
+	}
 	json_decref(value);
 	if (!text)
 		return NULL;
-	*len = strlen(text) + 1;
-	longer = realloc(text, *len + 1);
-	if (!longer) {
-		free(text);
-		return NULL;
-	}
-	longer[*len - 1] = '\n';
-	longer[*len] = '\0';
-	return longer;
+	memcpy(text + size, "\n", 2);
+	*len = size + 1;
+	return text;
 }
