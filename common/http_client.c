@@ -409,6 +409,7 @@ void http_origin_free(struct http_origin **originp)
 	*originp = NULL;
 	http_link_close_idle(origin);
 	timer_stop(&origin->idle_timer);
+	loop_undefer(origin->client->loop, &origin->connect_next);
 	origin->client->n_origins--;
 	origin_release(origin);
 }

@@ -54,6 +54,11 @@ struct http_origin {
 	struct http_link *oldest;
 	size_t n_idle;
 	struct timer idle_timer;
+	/* links that may not connect yet, the first one first */
+	struct http_link *first_waiting;
+	struct http_link *last_waiting;
+	size_t n_connecting;
+	struct deferred connect_next;
 };
 
 /*

@@ -18,7 +18,11 @@
 /* Until sending is tried again when the kernel was short of memory. */
 #define NO_BUFFERS_MS 10
 
+/* Of an origin: a burst of uploads must not leave the heap full of holes. */
+#define MAX_CONNECTING 32u
+
 #define LINK_STATES(X)                                                         \
+	X(LINK_WAITING, "its turn to connect is still to come")                \
 	X(LINK_CONNECTING, "libcurl resolves, connects, shakes hands")         \
 	X(LINK_OPENING, "connected; on_open is still to be called")            \
 	X(LINK_FAILED, "not connected; on_open says or has said so")           \
@@ -42,7 +46,7 @@ struct http_link {
 	struct watch watch;
 	struct timer timer; /* to connect; then to try to send again */
 	struct deferred tell;
-	struct http_link *newer; /* in the pool */
+	struct http_link *newer; /* in the pool, or waiting */
 	struct http_link *older;
 	uint64_t idle_since;
 	uint64_t timeout_ms;
@@ -53,6 +57,8 @@ struct http_link {
 #define TO(state) (1u << (state))
 
 static const unsigned int transitions[] = {
+	[LINK_WAITING] =
+		TO(LINK_CONNECTING) | TO(LINK_FAILED) | TO(LINK_CLOSED),
 	[LINK_CONNECTING] =
 		TO(LINK_OPENING) | TO(LINK_FAILED) | TO(LINK_CLOSED),
 	[LINK_OPENING] = TO(LINK_OPEN) | TO(LINK_CLOSED),
@@ -62,15 +68,52 @@ static const unsigned int transitions[] = {
 	[LINK_CLOSED] = 0,
 };
 
-static void enter(struct http_link *link, enum link_state state)
-{
-	CHECK(transitions[link->state] & TO(state));
-	link->state = state;
-}
-
 static struct loop *loop_of(const struct http_link *link)
 {
 	return link->origin->client->loop;
+}
+
+static void waiting_add(struct http_link *link)
+{
+	struct http_origin *origin = link->origin;
+
+	link->newer = NULL;
+	link->older = origin->last_waiting;
+	*(link->older ? &link->older->newer : &origin->first_waiting) = link;
+	origin->last_waiting = link;
+}
+
+static void waiting_remove(struct http_link *link)
+{
+	struct http_origin *origin = link->origin;
+
+	*(link->newer ? &link->newer->older : &origin->last_waiting) =
+		link->older;
+	*(link->older ? &link->older->newer : &origin->first_waiting) =
+		link->newer;
+}
+
+static void connect_next(void *arg);
+
+/* One link connects no more: another one's turn, but not from inside libcurl. */
+static void on_connecting_end(struct http_origin *origin)
+{
+	origin->n_connecting--;
+	if (origin->first_waiting)
+		loop_defer(origin->client->loop, &origin->connect_next,
+			   connect_next, origin);
+}
+
+static void enter(struct http_link *link, enum link_state state)
+{
+	CHECK(transitions[link->state] & TO(state));
+	if (link->state == LINK_WAITING)
+		waiting_remove(link);
+	if (link->state == LINK_CONNECTING)
+		on_connecting_end(link->origin);
+	if (state == LINK_CONNECTING)
+		link->origin->n_connecting++;
+	link->state = state;
 }
 
 /* What libcurl says of a failure, in the most words it has. */
@@ -237,6 +280,7 @@ static void tell(void *arg)
 	case LINK_IDLE:
 		drop_idle(link);
 		break;
+	case LINK_WAITING:
 	case LINK_CONNECTING:
 	case LINK_CLOSED:
 		CHECK(false); /* nothing is deferred in these */
@@ -295,7 +339,7 @@ static void on_timer(void *arg)
 {
 	struct http_link *link = arg;
 
-	if (link->state == LINK_CONNECTING) {
+	if (link->state == LINK_WAITING || link->state == LINK_CONNECTING) {
 		set_timed_out(link);
 		fail(link);
 	} else if (link->state == LINK_OPEN) {
@@ -416,31 +460,50 @@ static struct http_link *link_new(struct http_origin *origin,
 	if (!link)
 		return NULL;
 	link->origin = origin;
-	link->state = LINK_CONNECTING;
+	link->state = LINK_WAITING;
 	link->fd = -1;
 	link->timeout_ms = timeout_ms;
 	timer_init(&link->timer, loop_of(link), on_timer, link);
-	link->easy = curl_easy_init();
-	if (link->easy && set_up(link))
-		return link;
-	curl_easy_cleanup(link->easy);
-	free(link);
-	return NULL;
+	timer_start(&link->timer, timeout_ms);
+	waiting_add(link);
+	return link;
+}
+
+/* Let libcurl connect it. False when out of memory: it has failed. */
+static bool start_connecting(struct http_link *link)
+{
+	CURL *easy = curl_easy_init();
+
+	link->easy = easy;
+	enter(link, LINK_CONNECTING);
+	if (easy && set_up(link) &&
+	    curl_multi_add_handle(link->origin->client->links.curl, easy) ==
+		    CURLM_OK)
+		return true;
+	err_set(&link->err, ERR_MEMORY, "out of memory for a connection");
+	fail(link);
+	return false;
+}
+
+static void connect_next(void *arg)
+{
+	struct http_origin *origin = arg;
+
+	while (origin->first_waiting && origin->n_connecting < MAX_CONNECTING)
+		start_connecting(origin->first_waiting);
 }
 
 static struct http_link *dial(struct http_origin *origin, uint64_t timeout_ms)
 {
 	struct http_link *link = link_new(origin, timeout_ms);
 
-	if (!link)
-		return NULL;
-	if (curl_multi_add_handle(origin->client->links.curl, link->easy) !=
-	    CURLM_OK) {
-		curl_easy_cleanup(link->easy);
-		free(link);
+	if (!link || origin->first_waiting != link ||
+	    origin->n_connecting >= MAX_CONNECTING)
+		return link;
+	if (!start_connecting(link)) {
+		bury(link);
 		return NULL;
 	}
-	timer_start(&link->timer, timeout_ms);
 	return link;
 }
 

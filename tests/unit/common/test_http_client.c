@@ -210,6 +210,59 @@ START_TEST(a_full_backlog_ends_in_the_timeout)
 }
 END_TEST
 
+/* 40 links to a peer that lets none connect; how many sockets there are. */
+START_TEST(only_so_many_links_of_an_origin_connect_at_a_time)
+{
+	static struct owner owners[40];
+	struct http_origin *origin;
+	unsigned int port;
+	int n, fillers[3], listener = fill_backlog(&port, fillers);
+
+	start_plain_client();
+	n = count_sockets(NULL);
+	origin = origin_of(local_url("http", "127.0.0.1", port));
+	for (int i = 0; i < 40; i++)
+		dial(&owners[i], origin, 3000);
+	run_for(20);
+	ck_assert_int_eq(count_sockets(NULL), n + 32);
+	link_close(&owners[39].link); /* waits */
+	for (int i = 0; i < 10; i++)
+		link_close(&owners[i].link); /* connect */
+	run_for(20);
+	ck_assert_int_eq(count_sockets(NULL), n + 40 - 11);
+	for (int i = 10; i < 39; i++)
+		link_close(&owners[i].link);
+	http_origin_free(&origin);
+	stop_client();
+	for (int i = 0; i < 3; i++)
+		close(fillers[i]);
+	close(listener);
+}
+END_TEST
+
+START_TEST(a_link_that_waits_for_its_turn_times_out)
+{
+	static struct owner owners[33];
+	struct http_origin *origin;
+	unsigned int port;
+	int fillers[3], listener = fill_backlog(&port, fillers);
+
+	start_plain_client();
+	origin = origin_of(local_url("http", "127.0.0.1", port));
+	for (int i = 0; i < 32; i++)
+		dial(&owners[i], origin, 3000);
+	get_failure(&owners[32], origin, 50);
+	ck_assert_ptr_nonnull(strstr(owners[32].err.text, "within 50 ms"));
+	for (int i = 0; i < 33; i++)
+		link_close(&owners[i].link);
+	http_origin_free(&origin);
+	stop_client();
+	for (int i = 0; i < 3; i++)
+		close(fillers[i]);
+	close(listener);
+}
+END_TEST
+
 static void note_tick(void *arg)
 {
 	uint64_t *last = arg;
@@ -512,6 +565,8 @@ static TCase *connecting(void)
 	tcase_add_test(tc, a_refused_connection_fails_with_the_reason);
 	tcase_add_test(tc, a_failed_link_neither_sends_nor_receives);
 	tcase_add_test(tc, a_full_backlog_ends_in_the_timeout);
+	tcase_add_test(tc, only_so_many_links_of_an_origin_connect_at_a_time);
+	tcase_add_test(tc, a_link_that_waits_for_its_turn_times_out);
 	tcase_add_test(tc, a_dead_resolver_blocks_nothing);
 	tcase_add_test(tc, a_name_that_does_not_exist_fails);
 	tcase_add_test(tc, a_link_closed_while_connecting_calls_nobody);
