@@ -87,7 +87,7 @@ def run(report, rig, options):
     count = 5000 if (options.size or GIB) >= GIB else 500
     report.title(f"small: {count:,} uploads of {SIZE:,} bytes over "
                  f"{CONNECTIONS} kept connections, {options.runs} runs each")
-    a, b = rig.readers(2)
+    a, b = rig.readers(2, READER_MAX_STAGED=10000000)
     broadcaster = rig.broadcaster([a, b])
     nginx = Nginx(rig, a)
     ways = {"broadcaster, 2 readers": (broadcaster.address, "/broadcast/x"),
