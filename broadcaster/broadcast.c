@@ -285,6 +285,15 @@ static uint64_t copies_of(const struct broadcast *b, const char *sha256)
 	return bits;
 }
 
+/* Of the copies that existed before (leg_adopt); "" when there are none. */
+static const char *adopted_digest(const struct broadcast *b)
+{
+	for (unsigned int i = 0; i < n_legs(b); i++)
+		if (b->legs[i].state == LEG_COMMITTED)
+			return b->legs[i].sha256;
+	return "";
+}
+
 /*
  * The digest that enough verified copies share, the most common one where
  * several would do; "" when there is none, or two are equally common.
@@ -292,7 +301,7 @@ static uint64_t copies_of(const struct broadcast *b, const char *sha256)
 static const char *agreed_digest(const struct broadcast *b)
 {
 	const struct policy *policy = &b->front->settings->policy;
-	const char *best = "";
+	const char *adopted = adopted_digest(b), *best = "";
 	int most = 0;
 
 	for (unsigned int i = 0; i < n_legs(b); i++) {
@@ -303,7 +312,8 @@ static const char *agreed_digest(const struct broadcast *b)
 		if (!leg_is_ready(leg) || !*leg->sha256 ||
 		    !strcmp(leg->sha256, best))
 			continue;
-		if (*b->claimed && strcmp(b->claimed, leg->sha256) != 0)
+		if ((*b->claimed && strcmp(b->claimed, leg->sha256) != 0) ||
+		    (*adopted && strcmp(adopted, leg->sha256) != 0))
 			continue;
 		if (n >= most && policy_is_met(policy, copies))
 			best = n == most ? "" : leg->sha256;
@@ -330,7 +340,14 @@ static const char *first_digest(const struct broadcast *b)
 
 static void explain_disagreement(struct broadcast *b, struct err *why)
 {
-	if (*b->claimed)
+	if (no_leg_has_digest(b))
+		err_set(why, ERR_TARGET,
+			"no target is left that could verify the digest");
+	else if (*adopted_digest(b) && !*b->claimed)
+		err_set_status(why, 422,
+			       "this Idempotency-Key stands for another "
+			       "content");
+	else if (*b->claimed)
 		err_set_status(why, 400,
 			       "the digest is wrong: sent as %.16s…, "
 			       "stored as %.16s…",
@@ -364,7 +381,7 @@ static void judge(struct broadcast *b)
 		broadcast_abort(b, &why);
 		return;
 	}
-	if (!*sha256 && !no_leg_has_digest(b)) {
+	if (!*sha256 && (*b->claimed || !no_leg_has_digest(b))) {
 		explain_disagreement(b, &why);
 		broadcast_abort(b, &why);
 		return;

@@ -455,9 +455,8 @@ static void end_reading(struct ingest *in)
 	if (in->current)
 		return;
 	enter(in, INGEST_COMMITTING);
-	for (unsigned int i = 0; i < in->n_objects; i++)
-		if (in->objects[i]->phase == BROADCAST_READY)
-			broadcast_commit(in->objects[i]);
+	for (unsigned int i = 1; i < in->n_objects; i++)
+		broadcast_commit(in->objects[i]);
 }
 
 /* Tee: read, send, read on, as long as it moves, up to a turn's share. */
@@ -482,6 +481,26 @@ static void pump_reading(struct ingest *in)
 		wake(in);
 }
 
+/*
+ * The first file of a form is committed when all others are: whoever finds it
+ * by its Idempotency-Key may rely on the whole form, whatever happens meanwhile.
+ */
+static void pump_committing(struct ingest *in)
+{
+	pump_objects(in);
+	for (unsigned int i = 1; i < in->n_objects; i++)
+		if (!broadcast_is_done(in->objects[i]))
+			return;
+	if (in->state == INGEST_COMMITTING &&
+	    in->objects[0]->phase == BROADCAST_READY) {
+		broadcast_commit(in->objects[0]);
+		pump_objects(in);
+	}
+	if (in->state == INGEST_COMMITTING &&
+	    broadcast_is_done(in->objects[0]))
+		answer(in);
+}
+
 static void pump(void *arg)
 {
 	struct ingest *in = arg;
@@ -492,9 +511,8 @@ static void pump(void *arg)
 		pump_opening(in);
 	if (in->state == INGEST_READING)
 		pump_reading(in);
-	if (in->state == INGEST_COMMITTING && pump_objects(in) &&
-	    in->state == INGEST_COMMITTING)
-		answer(in);
+	if (in->state == INGEST_COMMITTING)
+		pump_committing(in);
 	if (in->state == INGEST_ABORTING && pump_objects(in))
 		answer(in);
 }
@@ -584,6 +602,7 @@ static void on_looked_up(void *arg)
 		else
 			answer_repeated(in);
 	} else if (in->is_form && in->n_objects > 1) {
+		in->current = NULL;
 		broadcast_free(&in->objects[--in->n_objects]);
 		answer_repeated(in);
 	} else if (leg && in->is_form) {
@@ -607,6 +626,15 @@ static void look_up(struct ingest *in)
 	fail(in, &why);
 }
 
+/* Only readers say what they have stored. */
+static bool has_reader(const struct front *front)
+{
+	for (unsigned int i = 0; i < front->n_outlets; i++)
+		if (front->outlets[i].target->kind == TARGET_READER)
+			return true;
+	return false;
+}
+
 /* A digest that the client claims for a raw body, from its head. */
 static int take_claim(struct ingest *in, struct err *err)
 {
@@ -621,6 +649,10 @@ static int take_claim(struct ingest *in, struct err *err)
 			       "Repr-Digest: sha-256=:…:");
 	if (!field.ptr)
 		return 0;
+	if (!has_reader(in->front))
+		return err_set(err, ERR_CLIENT,
+			       "no target here is a reader, which could verify "
+			       "a digest");
 	found = digest_parse_field(field, in->current->claimed, err);
 	if (found == 0)
 		return err_set(err, ERR_CLIENT,

@@ -1,8 +1,10 @@
 """What can go wrong between two uploads, two files, two threads."""
+import base64
+import hashlib
 import threading
 
 import fault_target as script
-from client import fetch, get, wait_until
+from client import Client, fetch, get, head, wait_until
 from harness import Scenario, payload
 
 
@@ -134,3 +136,98 @@ class UselessCopies(Scenario):
         self.assertEqual(keyed(front, b"abc").status, 409)
         self.assertEqual(keyed(front, b"", key="empty").status, 409)
         self.assertEqual(refusing.deletes(), [])
+
+
+def digest_field(data):
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    return f"Repr-Digest: sha-256=:{digest}:"
+
+
+class Contents(Scenario):
+    """What is visible under one id is one content, and the one promised."""
+
+    def test_a_key_completes_no_copy_by_another_content(self):
+        three = self.readers(3)
+        first = keyed(self.broadcaster(three), b"first")
+        for reader in three[1:]:
+            fetch(reader.port, "DELETE", f"/objects/{first.data['id']}")
+        front = self.broadcaster(three, BROADCASTER_QUORUM=2)
+        self.assertEqual(keyed(front, b"other").status, 422)
+        self.assert_nothing_left(*three[1:])
+        self.assert_stored(three[0], first.data["id"], b"first")
+        self.assertEqual(keyed(front, b"first").status, 201)
+
+    def test_a_digest_that_nobody_can_verify_is_refused(self):
+        plain = self.fault(script.plain)
+        front = self.broadcaster([f"http://{plain.address}/in"])
+        answer = keyed(front, b"abc", digest_field(b"abcd"))
+        self.assertEqual(answer.status, 400, answer)
+        self.assertEqual(plain.puts(), [])
+
+    def test_a_digest_that_nobody_is_left_to_verify_fails_the_upload(self):
+        plain, reader = self.fault(script.plain), \
+            self.fault(script.refuse_after_body(507))
+        front = self.broadcaster([f"http://{plain.address}/in", reader],
+                                 BROADCASTER_QUORUM=1)
+        answer = keyed(front, b"abc", digest_field(b"abcd"))
+        self.assertEqual(answer.status, 502, answer)
+        self.assertFalse(plain.wait_ended().terminated)
+
+
+def form(*files):
+    """A form's body and its Content-Type."""
+    parts = [b'--b\r\nContent-Disposition: form-data; name="f"; '
+             b'filename="%d"\r\n\r\n%s\r\n' % pair
+             for pair in enumerate(files)]
+    return b"".join(parts) + b"--b--\r\n", \
+        "Content-Type: multipart/form-data; boundary=b"
+
+
+class Forms(Scenario):
+    """A form is whole or it is not there."""
+
+    def test_the_first_file_is_committed_when_all_others_are(self):
+        def commit_at_the_gate(ex):
+            ex.gate()
+            return script.accept_commit(ex)
+        target = self.fault(on_commit=commit_at_the_gate)
+        front = self.broadcaster([target], BROADCASTER_THREADS=2)
+        body, content_type = form(b"one", b"two", b"three")
+        answer = in_background(lambda: fetch(
+            front.port, "POST", "/broadcast", content_type,
+            "Idempotency-Key: k", body=body))
+        wait_until(lambda: len(target.commits()) >= 2, "two are committed")
+        target.open_gate()
+        self.assertEqual(answer().status, 201, answer())
+        ids = [leg.id for leg in target.puts()]
+        self.assertEqual({leg.id for leg in target.commits()[:2]},
+                         set(ids[1:]))
+        self.assertEqual(target.commits()[2].id, ids[0])
+
+    def test_a_form_is_watched_while_its_key_is_looked_up(self):
+        def answer_at_the_gate(ex):
+            if ex.leg.id == first_id:
+                ex.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n%s\r\n\r\n"
+                       % digest_field(b"one").encode())
+                return script.KEEP
+            ex.gate()
+            return script.not_found(ex)
+        reader = self.reader()
+        body, content_type = form(b"one")
+        first_id = fetch(self.broadcaster([reader]).port, "POST", "/broadcast",
+                         content_type, "Idempotency-Key: k",
+                         body=body).data["id"]
+        target = self.fault(on_other=answer_at_the_gate)
+        front = self.broadcaster([target], BROADCASTER_THREADS=2)
+        answer = in_background(lambda: fetch(
+            front.port, "POST", "/broadcast", content_type,
+            "Idempotency-Key: k", body=body))
+        wait_until(lambda: len(target.requests("HEAD")) == 2,
+                   "the second object is looked up")
+        with Client(front.port) as watcher:
+            watcher.send(head("GET", "/broadcast/k/progress",
+                              "Accept: text/event-stream"))
+            fields = watcher.take_head()[2]
+            target.open_gate()
+            self.assertEqual(answer().status, 200)
+            self.assertIn(b"event: end", watcher.take_body(fields))
