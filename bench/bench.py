@@ -8,6 +8,7 @@ import argparse
 import importlib
 import os
 import pathlib
+import signal
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -45,6 +46,7 @@ def parse():
 
 def main():
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     missing = [p for p in (TOOLS / "send", TOOLS / "relay") if not p.exists()]
     if missing:
         print("bench: not built; run make bench", file=sys.stderr)
