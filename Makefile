@@ -164,7 +164,7 @@ check: ## exactly what CI runs: two compilers with -Werror, lint, all tests
 
 .PHONY: unit
 unit: $(UNIT_BIN) ## build and run the unit tests
-	@COUNTS=$(OBJ)/unit.count scripts/unit.sh $(UNIT_BIN)
+	@CK_TIMEOUT_MULTIPLIER=$(if $(filter release gcc clang,$(MODE)),3,15) COUNTS=$(OBJ)/unit.count scripts/unit.sh $(UNIT_BIN)
 
 .PHONY: scenario
 scenario: $(PROGRAMS) ## run the real programs against scripted peers (SCENARIO=word selects)
@@ -187,7 +187,7 @@ VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full \
 .PHONY: valgrind
 valgrind: ## unit tests and the basic scenarios under valgrind
 	@+$(AGAIN) MODE=debug build
-	@CK_FORK=no WRAPPER='$(VALGRIND)' scripts/unit.sh \
+	@CK_FORK=no CK_TIMEOUT_MULTIPLIER=30 WRAPPER='$(VALGRIND)' scripts/unit.sh \
 		$(UNIT_SRC:tests/%.c=dist/obj/debug/tests/%)
 	@SCENARIO_BIN=dist/obj/debug/bin SCENARIO_MODE=valgrind \
 		SCENARIO_WRAPPER='$(VALGRIND)' tests/scenario/run.py $(or $(SCENARIO),01_)
