@@ -40,7 +40,8 @@ for program in "$@"; do
         "$status" "$program"
 done
 
-line="unit: $passed passed, $failed failed (${#} programs)"
+echo "unit: ${#} programs"
+line="unit: $passed passed, $failed failed"
 echo "$line"
 [ -z "${COUNTS:-}" ] || echo "$line" >"$COUNTS"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

@@ -3,10 +3,10 @@
 
     tests/scenario/run.py [-v] [--list] [--folder tests/torture] [WORD ...]
 
-Files are NN_name.py beside this one, or in --folder; each tells one story, its first line says
-which. WORDs select tests whose file, class or name contains one of them. The
-closing line is "N passed, N failed" (and "N skipped", with the reason above);
-it is also written to $COUNTS. Environment: see harness.py.
+Files are NN_name.py beside this one, or in --folder; each tells one story, its
+first line says which. WORDs select tests whose file, class or name contains one
+of them. The closing line is "N passed, N failed" (and "N skipped", with the
+reason above); it is also written to $COUNTS. Environment: see harness.py.
 """
 import argparse
 import importlib.util
@@ -124,11 +124,10 @@ class Result(unittest.TestResult):
         print(f"  why: {reason}", flush=True)
 
 
-def closing_line(what, result, took):
+def closing_line(what, result):
     bad = len(result.failures) + len(result.errors)
     skipped = f", {len(result.skipped)} skipped" if result.skipped else ""
-    return f"{what}: {result.n_passed} passed, {bad} failed{skipped} " \
-           f"({took:.0f} s)"
+    return f"{what}: {result.n_passed} passed, {bad} failed{skipped}"
 
 
 def main():
@@ -158,7 +157,8 @@ def main():
     if args.verbose:
         for took, name in sorted(result.slowest, reverse=True)[:10]:
             print(f"  {took:6.1f} s  {name}")
-    line = closing_line(folder.name, result, time.monotonic() - began)
+    print(f"{folder.name}: took {time.monotonic() - began:.0f} s")
+    line = closing_line(folder.name, result)
     print(line)
     if os.environ.get("COUNTS"):
         pathlib.Path(os.environ["COUNTS"]).write_text(line + "\n")
