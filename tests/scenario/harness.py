@@ -19,6 +19,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -39,6 +40,10 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS",
              "TSAN_OPTIONS", "LSAN_OPTIONS", "GCOV_PREFIX")
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer"
                      r"|runtime error:|CHECK failed|==\d+== .*(Invalid|lost)")
+
+# Crowds need descriptors, here and in the programs, which inherit the limit.
+HARD_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (HARD_FILES, HARD_FILES))
 
 running = {}            # pid -> Program; what atexit kills
 
