@@ -24,6 +24,7 @@ struct seat {
 	struct post abort_post, exit_post;
 	struct timer exit_timer;
 	uint64_t exit_deadline_ms;
+	struct deferred turn;
 };
 
 struct app {
@@ -255,10 +256,35 @@ static void log_start(const struct app *app)
 		 LOG_U64("buffer_bytes", s->buffer_size));
 }
 
+static void on_turn(void *arg)
+{
+	(void)arg;
+}
+
+/*
+ * Watchers are passed from thread to thread. No thread runs any more, so what
+ * was still on its way is delivered here; a deferred call keeps a turn from
+ * waiting.
+ */
+static void let_watchers_go(struct app *app)
+{
+	for (unsigned int i = 0; i < app->shared.n_fronts; i++)
+		front_close(app->shared.fronts[i]);
+	while (atomic_load(&app->shared.n_watchers) > 0) {
+		for (unsigned int i = 0; i < app->shared.n_fronts; i++) {
+			struct loop *loop = app->shared.fronts[i]->loop;
+
+			loop_defer(loop, &app->seats[i].turn, on_turn, NULL);
+			loop_run_once(loop);
+		}
+	}
+}
+
 static void release_app(struct app *app)
 {
 	for (unsigned int i = 0; i < app->n_threads; i++)
 		pthread_join(app->seats[i + 1].thread, NULL);
+	let_watchers_go(app);
 	for (unsigned int i = 0; i < app->shared.n_fronts; i++)
 		front_free(&app->seats[i].front);
 	free(app->seats);

@@ -1,5 +1,6 @@
 #include "broadcaster/front.h"
 
+#include "broadcaster/ingest.h"
 #include "broadcaster/routes.h"
 
 #include <stdlib.h>
@@ -103,6 +104,13 @@ int front_listen(struct front *f, uint16_t port, struct err *err)
 	return f->server ? 0 : -1;
 }
 
+void front_close(struct front *f)
+{
+	http_server_free(&f->server);
+	while (f->uploads)
+		ingest_drop(f->uploads);
+}
+
 void front_free(struct front **fp)
 {
 	struct front *f = *fp;
@@ -110,8 +118,7 @@ void front_free(struct front **fp)
 	if (!f)
 		return;
 	*fp = NULL;
-	CHECK(!f->uploads);
-	http_server_free(&f->server);
+	front_close(f);
 	for (unsigned int i = 0; i < f->n_outlets; i++)
 		http_origin_free(&f->outlets[i].origin);
 	free(f->outlets);

@@ -34,6 +34,7 @@ struct front_shared {
 	const struct broadcaster_settings *settings;
 	char instance[UUID_TEXT_SIZE];	/* of this process, for Via */
 	atomic_uint n_uploads;		/* running, over all threads */
+	atomic_uint n_watchers;		/* of progress, on their way or not */
 	atomic_bool draining;
 	struct front **fronts;		/* every thread's; fixed after start */
 	unsigned int n_fronts;
@@ -63,7 +64,13 @@ struct front *front_new(struct front_shared *shared, struct err *err);
 int front_listen(struct front *front, uint16_t port, struct err *err)
 	MUST_CHECK;
 
-/* Free *front and null it; no upload may be running. */
+/*
+ * After its loop has stopped: end all connections and uploads that are left.
+ * Watchers of progress may still have to be told on other threads' loops.
+ */
+void front_close(struct front *front);
+
+/* Free *front and null it, closed or never listening. */
 void front_free(struct front **front);
 
 /* A ring for an upload, at position 0, or NULL when out of memory. */

@@ -186,6 +186,13 @@ void ingest_abort(struct ingest *in, const struct err *why)
 	fail(in, why);
 }
 
+void ingest_drop(struct ingest *in)
+{
+	CHECK(!in->x);
+	progress_finish(in);
+	release(in);
+}
+
 static void client_is_gone(struct ingest *in, const char *how)
 {
 	struct err why = ERR_INIT;

@@ -84,6 +84,9 @@ void ingest_start(struct front *front, struct http_exchange *x,
 /* Abort it: `why` goes into the receipt (drain deadline, second signal). */
 void ingest_abort(struct ingest *ingest, const struct err *why);
 
+/* End it at once and tell nobody, when the exchange and the loop have ended. */
+void ingest_drop(struct ingest *ingest);
+
 /*
  * Is this a name that an object may have: UTF-8, no control characters, at most
  * 1024 bytes, no separator, not "." or ".."? "" is. For error texts: `err`.

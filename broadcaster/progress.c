@@ -25,7 +25,10 @@ struct watcher {
 	/* both */
 	atomic_bool is_busy;		/* `update` is on its way */
 	char *text, *last_text;		/* of the message on its way */
-	char *waiting;			/* home: newest state not yet written */
+	/* home */
+	char *sending;			/* state that is being written */
+	size_t sent;			/* bytes of it */
+	char *waiting;			/* newest state not yet begun */
 };
 
 /* ---- what is told -------------------------------------------------------- */
@@ -153,9 +156,11 @@ static char *event_of(struct ingest *in, const char *name)
 
 static void free_watcher(struct watcher *w)
 {
+	atomic_fetch_sub(&w->home->shared->n_watchers, 1);
 	json_decref(w->found);
 	free(w->text);
 	free(w->last_text);
+	free(w->sending);
 	free(w->waiting);
 	free(w);
 }
@@ -249,16 +254,36 @@ static void reply_not_found(struct http_exchange *x)
 	http_reply_problem(x, &err);
 }
 
+/* Write on at the state in hand; true when none is. */
+static bool write_state(struct watcher *w)
+{
+	while (w->sending) {
+		struct span rest = span_of(w->sending + w->sent);
+
+		if (rest.len > HTTP_STREAM_WRITE_MAX)
+			rest.len = HTTP_STREAM_WRITE_MAX;
+		if (!http_stream_write(w->x, rest))
+			return false;
+		w->sent += rest.len;
+		if (w->sending[w->sent] != '\0')
+			continue;
+		free(w->sending);
+		w->sending = NULL;
+	}
+	return true;
+}
+
 /* Write the newest state, unless the client still has to take the last one. */
 static void write_waiting(struct watcher *w)
 {
 	if (!w->x || !w->is_begun)
 		return;
-	if (w->waiting && http_stream_write(w->x, span_of(w->waiting))) {
-		free(w->waiting);
+	while (write_state(w) && w->waiting) {
+		w->sending = w->waiting;
+		w->sent = 0;
 		w->waiting = NULL;
 	}
-	if (w->is_over && !w->waiting)
+	if (w->is_over && !w->sending)
 		http_stream_end(w->x);
 }
 
@@ -399,6 +424,7 @@ static void ask(struct front *front, struct http_exchange *x, bool is_list,
 		http_reply_problem(x, &err);
 		return;
 	}
+	atomic_fetch_add(&front->shared->n_watchers, 1);
 	w->home = front;
 	w->x = x;
 	w->is_list = is_list;

@@ -1,6 +1,8 @@
 """What can go wrong between two uploads, two files, two threads."""
 import base64
 import hashlib
+import json
+import signal
 import threading
 
 import fault_target as script
@@ -231,3 +233,49 @@ class Forms(Scenario):
             target.open_gate()
             self.assertEqual(answer().status, 200)
             self.assertIn(b"event: end", watcher.take_body(fields))
+
+
+class ManyTargets(Scenario):
+    """What grows with the targets has no limit that they exceed."""
+
+    def test_the_longest_progress_event_arrives_whole(self):
+        gated = self.fault(script.gate_at(0))
+        dead = [f"{i:02}{'x' * 120}=127.0.0.1:{self.dead_port()}"
+                for i in range(63)]
+        front = self.broadcaster([gated, *dead], BROADCASTER_QUORUM=1)
+        answer = in_background(lambda: keyed(front, payload(100000)))
+        gated.wait_put()
+        wait_until(lambda: list(states(front).values()).count("failed") == 63,
+                   "the others have failed")
+        with Client(front.port) as watcher:
+            watcher.send(head("GET", "/broadcast/k/progress",
+                              "Accept: text/event-stream"))
+            fields = watcher.take_head()[2]
+            gated.open_gate()
+            self.assertEqual(answer().status, 201)
+            events = watcher.take_body(fields).decode().split("\n\n")
+        for event in events[:-1]:
+            name, _, data = event.partition("\ndata: ")
+            self.assertIn(name, ("event: progress", "event: end"))
+            self.assertEqual(len(json.loads(data)["targets"]), 64)
+        self.assertEqual(name, "event: end")
+
+
+class Leaving(Scenario):
+    """The end of the process does not wait for those who do not answer."""
+
+    def test_a_withdrawal_that_hangs_does_not_keep_the_process(self):
+        staged = self.fault(on_delete=script.never_answer)
+        hanging = self.fault(script.gate_at(3))
+        front = self.broadcaster([staged, hanging],
+                                 BROADCASTER_CONNECT_TIMEOUT_MS=60000)
+        front.may_fail = True
+        with Client(front.port) as client:
+            client.request("PUT", "/broadcast/a", "Idempotency-Key: k",
+                           body=b"abc")
+            wait_until(lambda: states(front).get(staged.name) == "staged",
+                       "one copy is staged")
+            front.signal(signal.SIGTERM)
+            wait_until(lambda: front.log_lines("event=drain"), "it drains")
+            front.signal(signal.SIGTERM)
+            self.assertEqual(front.wait(30), 1)
