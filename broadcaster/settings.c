@@ -1,36 +1,16 @@
 #include "broadcaster/settings.h"
 
+#include "common/log.h"
 #include "common/ring.h"
 
 #include <string.h>
 
-#define TEXT(n, m, d, h) \
-	{ .name = (n), .kind = CONFIG_STRING, MEMBER_OF(m), .fallback = (d), \
-	  .help = (h), .unit = "" }
-#define MEMBER_OF(m) \
-	.offset = offsetof(struct broadcaster_settings, m), \
-	.size = sizeof(((struct broadcaster_settings *)NULL)->m)
-#define NUMBER(k, n, m, d, lo, hi, u, h) \
-	{ .name = (n), .kind = (k), MEMBER_OF(m), .fallback = (d), \
-	  .min = (lo), .max = (hi), .unit = (u), .help = (h) }
-#define MS(n, m, d, lo, h) \
-	NUMBER(CONFIG_U64, n, m, d, lo, 86400000, "ms", h)
-
-static const char *const log_levels[] = { "debug", "info", "warn", "error",
-					  NULL };
-static const char *const log_formats[] = { "logfmt", "json", NULL };
-
-static int check_listen(const char *value, struct err *err)
-{
-	struct address address;
-
-	return address_parse_listen(span_of(value), &address, err);
-}
+#define SETTINGS struct broadcaster_settings
+#include "common/config_rows.h"
 
 const struct config_row broadcaster_config[] = {
-	{ .name = "BROADCASTER_HTTP_PORT", .kind = CONFIG_CHECKED,
-	  MEMBER_OF(http_port), .fallback = "7000", .check = check_listen,
-	  .unit = "", .help = "Where to listen: port, :port or address:port." },
+	CHECKED("BROADCASTER_HTTP_PORT", http_port, "7000", address_check_listen,
+	     "Where to listen: port, :port or address:port."),
 	TEXT("BROADCASTER_HOST_LIST", host_list, "localhost:7001;localhost:7002",
 	     "Targets separated by ';': host:port is a reader, "
 	     "http(s)://host/path a plain endpoint (#form=FIELD for a form); "
@@ -83,23 +63,19 @@ const struct config_row broadcaster_config[] = {
 	   "Time before a slow client is cut off (408)."),
 	MS("BROADCASTER_DRAIN_TIMEOUT_MS", drain_timeout_ms, "30000", 0,
 	   "Time for running uploads to finish after SIGTERM."),
-	{ .name = "BROADCASTER_TOKEN", .kind = CONFIG_SECRET, MEMBER_OF(token),
-	  .fallback = "", .unit = "",
-	  .help = "Bearer token that uploads must carry; empty = open." },
-	{ .name = "READER_TOKEN", .kind = CONFIG_SECRET,
-	  MEMBER_OF(reader_token), .fallback = "", .unit = "",
-	  .help = "Bearer token sent to readers." },
+	SECRET("BROADCASTER_TOKEN", token,
+	     "Bearer token that uploads must carry; empty = open."),
+	SECRET("READER_TOKEN", reader_token,
+	     "Bearer token sent to readers."),
 	TEXT("BROADCASTER_CA_FILE", ca_file, "",
 	     "PEM file of the CAs that https targets are verified with; "
 	     "empty = the system's."),
 	TEXT("BROADCASTER_PROXY", proxy, "",
 	     "Proxy for targets, http://host:port; empty = none."),
-	{ .name = "BROADCASTER_LOG_LEVEL", .kind = CONFIG_CHOICE,
-	  MEMBER_OF(log_level), .fallback = "info", .choices = log_levels,
-	  .unit = "", .help = "Lowest level that is logged." },
-	{ .name = "BROADCASTER_LOG_FORMAT", .kind = CONFIG_CHOICE,
-	  MEMBER_OF(log_format), .fallback = "logfmt", .choices = log_formats,
-	  .unit = "", .help = "Format of log lines." },
+	CHOICE("BROADCASTER_LOG_LEVEL", log_level, "info", log_level_names,
+	     "Lowest level that is logged."),
+	CHOICE("BROADCASTER_LOG_FORMAT", log_format, "logfmt", log_format_names,
+	     "Format of log lines."),
 };
 const size_t broadcaster_config_rows =
 	sizeof(broadcaster_config) / sizeof(broadcaster_config[0]);

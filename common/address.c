@@ -116,6 +116,13 @@ int address_parse_listen(struct span text, struct address *out, struct err *err)
 	return 0;
 }
 
+int address_check_listen(const char *text, struct err *err)
+{
+	struct address address;
+
+	return address_parse_listen(span_of(text), &address, err);
+}
+
 int address_parse_peer(struct span text, struct address *out, struct err *err)
 {
 	if (!parse(text, false, out) || out->port == 0)

@@ -23,6 +23,10 @@
 #define MAX_PIECE (16 * 1024)
 #define FLUSH_SECONDS 2
 
+const char *const log_level_names[] = { "debug", "info", "warn", "error",
+					NULL };
+const char *const log_format_names[] = { "logfmt", "json", NULL };
+
 /* One line while it is made; what does not fit as a whole is taken back. */
 struct line {
 	char text[MAX_LINE];
@@ -204,7 +208,6 @@ static void put_field(struct line *line, const struct log_field *field)
 static void start_line(struct line *line, enum log_level level,
 		       const char *event)
 {
-	static const char *const names[] = {"debug", "info", "warn", "error"};
 	char time[CLOCK_RFC3339_SIZE];
 
 	line->len = 0;
@@ -213,7 +216,7 @@ static void start_line(struct line *line, enum log_level level,
 	clock_format_rfc3339(clock_wall_ms(), time);
 	put_text(line, line->json ? "{" : "");
 	put_field(line, &LOG_STR("time", time));
-	put_field(line, &LOG_STR("level", names[level]));
+	put_field(line, &LOG_STR("level", log_level_names[level]));
 	put_field(line, &LOG_STR("event", event));
 }
 

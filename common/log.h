@@ -22,6 +22,10 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
+/* Names of levels and formats, NULL-terminated, for configuration tables. */
+extern const char *const log_level_names[];
+extern const char *const log_format_names[];
+
 struct log_field {
 	const char *key;
 	enum { LOG_IS_SPAN, LOG_IS_U64 } kind;

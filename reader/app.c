@@ -472,7 +472,7 @@ int reader_run(const struct reader_settings *settings, struct err *err)
 	int status = -1;
 
 	if (log_init((enum log_level)settings->log_level,
-		     reader_log_format(settings), err) < 0)
+		     log_format_names[settings->log_format], err) < 0)
 		return -1;
 	raise_descriptor_limit();
 	app.n_threads = count_threads(settings);

@@ -1,47 +1,24 @@
 #include "reader/settings.h"
 
+#include "common/log.h"
 #include "common/ring.h"
 #include "reader/sink.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define MEMBER_OF(m) \
-	.offset = offsetof(struct reader_settings, m), \
-	.size = sizeof(((struct reader_settings *)NULL)->m)
-#define TEXT(n, m, d, h) \
-	{ .name = (n), .kind = CONFIG_STRING, MEMBER_OF(m), .fallback = (d), \
-	  .unit = "", .help = (h) }
-#define NUMBER(k, n, m, d, lo, hi, u, h) \
-	{ .name = (n), .kind = (k), MEMBER_OF(m), .fallback = (d), \
-	  .min = (lo), .max = (hi), .unit = (u), .help = (h) }
-#define MS(n, m, d, lo, h) \
-	NUMBER(CONFIG_U64, n, m, d, lo, 86400000, "ms", h)
-
-static const char *const log_levels[] = { "debug", "info", "warn", "error",
-					  NULL };
-static const char *const log_formats[] = { "logfmt", "json", NULL };
-
-static int check_listen(const char *value, struct err *err)
-{
-	struct address address;
-
-	return address_parse_listen(span_of(value), &address, err);
-}
+#define SETTINGS struct reader_settings
+#include "common/config_rows.h"
 
 const struct config_row reader_config[] = {
-	{ .name = "READER_HTTP_PORT", .kind = CONFIG_CHECKED,
-	  MEMBER_OF(http_port), .fallback = "7001", .check = check_listen,
-	  .unit = "",
-	  .help = "Where to listen: port, :port or address:port. Without "
-		  "READER_TOKEN only loopback addresses are allowed, and "
-		  "127.0.0.1 is the default." },
-	{ .name = "READER_TOKEN", .kind = CONFIG_SECRET, MEMBER_OF(token),
-	  .fallback = "", .unit = "",
-	  .help = "Bearer token that all requests but the probes must carry." },
-	{ .name = "READER_STORE", .kind = CONFIG_CHOICE, MEMBER_OF(store),
-	  .fallback = "file", .choices = store_kinds, .unit = "",
-	  .help = "Kind of store." },
+	CHECKED("READER_HTTP_PORT", http_port, "7001", address_check_listen,
+	     "Where to listen: port, :port or address:port. Without "
+	     "READER_TOKEN only loopback addresses are allowed, and "
+	     "127.0.0.1 is the default."),
+	SECRET("READER_TOKEN", token,
+	     "Bearer token that all requests but the probes must carry."),
+	CHOICE("READER_STORE", store, "file", store_kinds,
+	     "Kind of store."),
 	TEXT("READER_FILE_DIR", file_dir, "objects",
 	     "Directory of a file store; made if missing."),
 	TEXT("READER_EXEC_COMMAND", exec_command, "",
@@ -86,12 +63,10 @@ const struct config_row reader_config[] = {
 	   "Time before a slow client is cut off (408)."),
 	MS("READER_DRAIN_TIMEOUT_MS", drain_timeout_ms, "30000", 0,
 	   "Time for running requests to finish after SIGTERM."),
-	{ .name = "READER_LOG_LEVEL", .kind = CONFIG_CHOICE,
-	  MEMBER_OF(log_level), .fallback = "info", .choices = log_levels,
-	  .unit = "", .help = "Lowest level that is logged." },
-	{ .name = "READER_LOG_FORMAT", .kind = CONFIG_CHOICE,
-	  MEMBER_OF(log_format), .fallback = "logfmt", .choices = log_formats,
-	  .unit = "", .help = "Format of log lines." },
+	CHOICE("READER_LOG_LEVEL", log_level, "info", log_level_names,
+	     "Lowest level that is logged."),
+	CHOICE("READER_LOG_FORMAT", log_format, "logfmt", log_format_names,
+	     "Format of log lines."),
 };
 const size_t reader_config_rows =
 	sizeof(reader_config) / sizeof(reader_config[0]);
@@ -138,9 +113,4 @@ int reader_settings_load(struct reader_settings *s, char *const *env,
 	if (check_address(s, err) < 0)
 		return -1;
 	return check_store(s, err);
-}
-
-const char *reader_log_format(const struct reader_settings *settings)
-{
-	return log_formats[settings->log_format];
 }

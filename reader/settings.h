@@ -41,9 +41,6 @@ struct reader_settings {
 extern const struct config_row reader_config[];
 extern const size_t reader_config_rows;
 
-/* The name of READER_LOG_FORMAT's value, for log_init(). */
-const char *reader_log_format(const struct reader_settings *settings);
-
 /*
  * Load from `env` and check what spans several settings; `port_flag` overrides
  * READER_HTTP_PORT when not NULL. -1 with ERR_CONFIG.

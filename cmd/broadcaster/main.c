@@ -36,7 +36,7 @@ static int serve(const char *port, bool only_check)
 	if (broadcaster_settings_load(&settings, environ, port, &err) == 0 &&
 	    !only_check) {
 		const char *format =
-			settings.log_format == 0 ? "logfmt" : "json";
+			log_format_names[settings.log_format];
 
 		if (http_client_global_init(&err) == 0 &&
 		    log_init((enum log_level)settings.log_level, format,

@@ -1,5 +1,7 @@
 #include "reader/settings.h"
 
+#include "common/log.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +40,7 @@ START_TEST(everything_has_a_default)
 	ck_assert_uint_eq(settings.address.port, 7001);
 	ck_assert_uint_eq(settings.buffer_size, 262144);
 	ck_assert_str_eq(settings.file_dir, "objects");
-	ck_assert_str_eq(reader_log_format(&settings), "logfmt");
+	ck_assert_str_eq(log_format_names[settings.log_format], "logfmt");
 }
 END_TEST
 
