@@ -75,6 +75,12 @@ void lag_queued(struct lag *lag, uint64_t now_ms)
 	lag->unsent_ms = now_ms;
 }
 
+void lag_forgive(struct lag *lag, uint64_t ms)
+{
+	lag->progress_ms += ms;
+	lag->unsent_ms += ms;
+}
+
 uint64_t lag_recent_ms(const struct lag *lag, uint64_t now_ms)
 {
 	uint64_t second = now_ms / 1000, sum = 0;
@@ -96,5 +102,5 @@ bool lag_is_stalled(const struct lag *lag, uint64_t limit_ms, uint64_t now_ms)
 	uint64_t since = lag->unsent_ms > lag->progress_ms ? lag->unsent_ms :
 							     lag->progress_ms;
 
-	return lag->has_unsent && now_ms - since >= limit_ms;
+	return lag->has_unsent && now_ms >= since + limit_ms;
 }

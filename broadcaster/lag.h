@@ -56,6 +56,9 @@ void lag_sent(struct lag *lag, uint64_t unsent, uint64_t now_ms);
 /* More bytes are waiting for the target. */
 void lag_queued(struct lag *lag, uint64_t now_ms);
 
+/* This process did not run for `ms`: nobody is to blame for that time. */
+void lag_forgive(struct lag *lag, uint64_t ms);
+
 /* Milliseconds as the bottleneck within the last ten seconds. */
 uint64_t lag_recent_ms(const struct lag *lag, uint64_t now_ms);
 

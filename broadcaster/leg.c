@@ -772,7 +772,7 @@ void leg_forgive(struct leg *leg, uint64_t ms)
 {
 	if (leg->deadline_ms != NEVER)
 		leg->deadline_ms += ms;
-	leg->lag->progress_ms += ms;
+	lag_forgive(leg->lag, ms);
 }
 
 /* ---- the pump ------------------------------------------------------------ */

@@ -79,6 +79,23 @@ START_TEST(a_stall_counts_from_the_first_unsent_byte_or_the_last_progress)
 }
 END_TEST
 
+START_TEST(time_that_is_forgiven_makes_no_stall)
+{
+	lag_queued(&lags[0], 5000);
+	lag_forgive(&lags[0], 60000);
+	ck_assert(!lag_is_stalled(&lags[0], 1000, 65500));
+	ck_assert(lag_is_stalled(&lags[0], 1000, 66000));
+}
+END_TEST
+
+START_TEST(progress_ahead_of_the_clock_is_no_stall)
+{
+	lag_queued(&lags[0], 5000);
+	lag_forgive(&lags[0], 60000);
+	ck_assert(!lag_is_stalled(&lags[0], 1000, 6000));
+}
+END_TEST
+
 START_TEST(the_recent_window_forgets_after_ten_seconds)
 {
 	lag_charge(&watch, lags, 0, 1000);
@@ -117,6 +134,8 @@ int main(void)
 	tcase_add_test(
 		tc,
 		a_stall_counts_from_the_first_unsent_byte_or_the_last_progress);
+	tcase_add_test(tc, time_that_is_forgiven_makes_no_stall);
+	tcase_add_test(tc, progress_ahead_of_the_clock_is_no_stall);
 	tcase_add_test(tc, the_recent_window_forgets_after_ten_seconds);
 	tcase_add_test(tc, the_recent_window_never_exceeds_its_length);
 	suite_add_tcase(suite, tc);
