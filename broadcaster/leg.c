@@ -190,6 +190,7 @@ static void connect_link(struct leg *leg)
 	uint64_t timeout = settings_of(leg)->connect_timeout_ms;
 
 	leg->is_opened = false;
+	leg->has_idled = false;
 	leg->is_readable = false;
 	leg->is_blocked = false;
 	leg->link_err = ERR_INIT;
@@ -214,13 +215,14 @@ void leg_adopt(struct leg *leg, uint64_t size, const char *sha256)
 }
 
 /*
- * A kept connection that the target has closed meanwhile is no fault of the
- * target: try again while it cannot have taken anything. False: it was no such
- * connection, the failure stands.
+ * A connection that was idle and that the target has closed meanwhile is no
+ * fault of the target: try again while it cannot have taken anything. False: it
+ * was no such connection, the failure stands.
  */
 static bool reconnect(struct leg *leg)
 {
-	if (!leg->link || !link_is_reused(leg->link) || leg->cursor.position > 0)
+	if (!leg->link || leg->cursor.position > 0 ||
+	    !(link_is_reused(leg->link) || leg->has_idled))
 		return false;
 	drop_link(leg, false);
 	connect_link(leg);
@@ -273,7 +275,12 @@ static void pump_connected(struct leg *leg)
 {
 	const struct leg_context *ctx = leg->ctx;
 
-	if (!ctx->is_offered || (ctx->first && ctx->first != leg))
+	if (!ctx->is_offered || (ctx->first && ctx->first != leg)) {
+		leg->has_idled = true;
+		return;
+	}
+	/* Closed, or told that it will be; TLS may have had to say more. */
+	if (leg->is_readable && !leg->outlet->is_tls && reconnect(leg))
 		return;
 	leg->is_chunked = leg->ctx->info->size == OBJECT_SIZE_UNKNOWN;
 	if (must_hold_head(leg))
@@ -333,11 +340,11 @@ static void refuse(struct leg *leg, const char *when)
 {
 	char reason[120];
 	struct err why = ERR_INIT;
-
 	enum err_code code = ERR_TARGET;
 
 	reply_reason(leg->reply, reason, sizeof(reason));
-	if (leg->reply->status == 422 && leg->state != LEG_COMMITTING)
+	if (leg->reply->status == 422 &&
+	    (leg->state != LEG_COMMITTING || is_plain(leg)))
 		code = ERR_REFUSED;
 	if (leg->reply->status == 409 && leg->state != LEG_COMMITTING)
 		code = ERR_CONFLICT;

@@ -98,6 +98,7 @@ struct leg {
 	char held;			/* last byte of an identity body, HELD */
 	bool has_held;
 	bool is_opened;			/* fact: the link is connected */
+	bool has_idled;			/* the link, before the offer */
 	bool is_readable, is_blocked;	/* facts: of the link */
 	bool is_early;			/* a 2xx came before the end */
 	bool has_staged;		/* the target may hold our copy */

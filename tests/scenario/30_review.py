@@ -119,6 +119,20 @@ class OneKeyTwice(Scenario):
                 self.assert_stored(reader, stored[0].data["id"], b"")
 
 
+class Refusals(Scenario):
+
+    def test_a_plain_endpoint_may_refuse_the_content_at_its_end(self):
+        def refuse_content(ex):
+            ex.proceed()
+            ex.read_all()
+            ex.answer(422, "a virus\n")
+        scanner, reader = self.fault(refuse_content), self.reader()
+        front = self.broadcaster([f"http://{scanner.address}/scan", reader])
+        answer = keyed(front, b"abc")
+        self.assertEqual(answer.status, 422, answer)
+        self.assert_nothing_left(reader)
+
+
 class UselessCopies(Scenario):
     """What is staged and will not be committed is deleted, unless another's."""
 
@@ -185,6 +199,14 @@ def form(*files):
         "Content-Type: multipart/form-data; boundary=b"
 
 
+def established(port):
+    """Connections that the program on `port` holds open."""
+    lines = open("/proc/net/tcp", encoding="ascii").read().splitlines()[1:]
+    lines += open("/proc/net/tcp6", encoding="ascii").read().splitlines()[1:]
+    return [line for line in lines if line.split()[3] == "01"
+            and line.split()[1].endswith(f":{port:04X}")]
+
+
 class Forms(Scenario):
     """A form is whole or it is not there."""
 
@@ -205,6 +227,21 @@ class Forms(Scenario):
         self.assertEqual({leg.id for leg in target.commits()[:2]},
                          set(ids[1:]))
         self.assertEqual(target.commits()[2].id, ids[0])
+
+    def test_targets_may_close_what_idles_before_the_first_file(self):
+        two = self.readers(2, READER_IDLE_TIMEOUT_MS=100)
+        front = self.broadcaster(two, BROADCASTER_THREADS=2)
+        body, content_type = form(b"one")
+        with Client(front.port) as client:
+            client.send(head("POST", "/broadcast", content_type,
+                             "Idempotency-Key: k",
+                             f"Content-Length: {len(body)}"))
+            wait_until(lambda: set(states(front).values()) == {"connected"},
+                       "the targets are connected")
+            wait_until(lambda: not any(established(r.port) for r in two),
+                       "the readers have closed what idled")
+            client.send(body)
+            self.assert_committed(client.response(), two, b"one")
 
     def test_a_form_is_watched_while_its_key_is_looked_up(self):
         def answer_at_the_gate(ex):
