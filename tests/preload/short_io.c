@@ -1,11 +1,14 @@
 /*
  * short_io.c - short and interrupted transfers, for LD_PRELOAD
  *
- * Every send, sendto, sendmsg, recv, recvfrom, readv, writev, pwrite and
- * sendfile moves a random number of bytes, mostly very few, as the kernel is
- * free to do; every SHORT_IO_EINTR-th call (0: none) fails with EINTR before
- * anything is moved, as signal(7) says of them. SHORT_IO_SEED makes the same
- * numbers come again.
+ * Every sendmsg, recv, recvfrom, readv, writev, pwrite and sendfile moves a
+ * random number of bytes, mostly very few, as the kernel is free to do; every
+ * SHORT_IO_EINTR-th call of these and of send and sendto (0: none) fails with
+ * EINTR before anything is moved, as signal(7) says of them. SHORT_IO_SEED makes
+ * the same numbers come again.
+ *
+ * A short send() may be taken for a full buffer: the edge that epoll(7) promises
+ * then cannot be feigned here. Small kernel buffers make real ones.
  */
 
 /* With GNU's extensions, sendto() takes a union that ISO C cannot define. */
@@ -72,7 +75,9 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 ssize_t sendto(int fd, const void *buf, size_t len, int flags,
 	       const struct sockaddr *to, socklen_t to_len)
 {
-	if (!shorten(&len))
+	size_t ignored = len;
+
+	if (!shorten(&ignored))
 		return -1;
 	return syscall(SYS_sendto, fd, buf, len, flags, to, to_len);
 }

@@ -2,8 +2,8 @@
 import shutil
 
 import preload
-from client import (LAST_CHUNK, PATIENCE, Client, Closed, chunk, fetch, get,
-                    head, wait_until)
+from client import (LAST_CHUNK, Client, Closed, chunk, get, head,
+                    wait_until)
 from harness import MODE, Scenario, payload, running_uploads, sha256
 
 DATA = payload(150000, seed=62)
@@ -77,7 +77,7 @@ class Syscalls(Scenario):
                 self.assertNotEqual(answer.status, 201, answer)
 
     def inject(self, program, rule, run):
-        """Run with a fault; False when the calls it needs do not happen."""
+        """Run with a fault in the program."""
         program.inject(rule)
         try:
             answer = run()
@@ -143,7 +143,8 @@ class ShortTransfers(Scenario):
     def check(self, seed, every):
         short = preload.short_io(seed, every)
         stores = self.readers(2, **short)
-        front = self.broadcaster(stores, BROADCASTER_BUFFER_SIZE=4096, **short)
+        front = self.broadcaster(stores, BROADCASTER_BUFFER_SIZE=65536,
+                                 BROADCASTER_SEND_BUFFER=8192, **short)
         answer = attempt(front.port, "PUT", "/broadcast/x", body=DATA)
         self.assert_committed(answer, stores, DATA)
         with Client(front.port) as client:
