@@ -28,7 +28,8 @@ def tee_command(readers, object_id, options=""):
 
 
 def curl_command(broadcaster):
-    return ["curl", "-sS", "--fail-with-body", "-T", "-", "-w", "\\ncurl saw %{http_code}\\n",
+    return ["curl", "-sS", "--fail-with-body", "-T", "-",
+            "-w", "\\ncurl saw %{http_code}\\n",
             f"http://{broadcaster.address}/broadcast/x"]
 
 
