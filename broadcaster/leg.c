@@ -1,5 +1,6 @@
 #include "broadcaster/leg.h"
 
+#include "broadcaster/leg_impl.h"
 #include "broadcaster/leg_wire.h"
 
 #include <stdarg.h>
@@ -7,8 +8,6 @@
 #include <stdlib.h>
 
 #define PLAIN_EXPECT_MS 1000u	/* a plain endpoint may ignore Expect */
-#define CALL_TRIES 3u
-#define NEVER UINT64_MAX
 
 const char *leg_state_name(enum leg_state state)
 {
@@ -54,11 +53,11 @@ static bool is_end(enum leg_state state)
 }
 
 /* The one place where the state changes. */
-static void enter(struct leg *leg, enum leg_state state, uint64_t timeout_ms)
+void leg_enter(struct leg *leg, enum leg_state state, uint64_t timeout_ms)
 {
 	CHECK(transitions[leg->state] & 1u << state);
 	leg->state = state;
-	leg->deadline_ms = timeout_ms == NEVER ? NEVER :
+	leg->deadline_ms = timeout_ms == LEG_NO_DEADLINE ? LEG_NO_DEADLINE :
 						 now_of(leg) + timeout_ms;
 	if (is_end(state)) {
 		leg->ended_ms = now_of(leg);
@@ -66,12 +65,12 @@ static void enter(struct leg *leg, enum leg_state state, uint64_t timeout_ms)
 	}
 }
 
-static const struct broadcaster_settings *settings_of(const struct leg *leg)
+const struct broadcaster_settings *leg_settings(const struct leg *leg)
 {
 	return leg->ctx->front->settings;
 }
 
-static bool is_plain(const struct leg *leg)
+bool leg_is_plain(const struct leg *leg)
 {
 	return leg->outlet->target->kind != TARGET_READER;
 }
@@ -83,7 +82,7 @@ void leg_init(struct leg *leg, struct leg_context *ctx,
 			     .outlet = outlet,
 			     .lag = lag,
 			     .state = LEG_IDLE,
-			     .deadline_ms = NEVER,
+			     .deadline_ms = LEG_NO_DEADLINE,
 			     .err = ERR_INIT };
 	leg->started_ms = now_of(leg);
 	lag_init(lag, leg->started_ms);
@@ -91,7 +90,7 @@ void leg_init(struct leg *leg, struct leg_context *ctx,
 }
 
 /* Let go of the connection: kept for others when it is clean. */
-static void drop_link(struct leg *leg, bool clean)
+void leg_drop_link(struct leg *leg, bool clean)
 {
 	outbox_clear(&leg->out);
 	reply_give(&leg->ctx->front->replies, &leg->reply);
@@ -109,7 +108,7 @@ void leg_release(struct leg *leg)
 		return;
 	if (leg->call)
 		http_call_cancel(&leg->call);
-	drop_link(leg, leg->state == LEG_CONNECTED);
+	leg_drop_link(leg, leg->state == LEG_CONNECTED);
 	ring_detach(leg->ctx->ring, &leg->cursor);
 	leg->ctx = NULL;
 }
@@ -134,15 +133,15 @@ static void forget_copy(struct leg *leg)
 	leg->call = wire_call(leg, "DELETE", "", on_forgotten);
 }
 
-static void fail_with(struct leg *leg, const struct err *why)
+void leg_fail_with(struct leg *leg, const struct err *why)
 {
 	struct metric *failed = leg->outlet->failed;
 	bool is_useless = leg->has_staged && leg->state != LEG_COMMITTING;
 
 	if (!err_is_set(&leg->err))
 		leg->err = *why;
-	drop_link(leg, false);
-	enter(leg, LEG_FAILED, NEVER);
+	leg_drop_link(leg, false);
+	leg_enter(leg, LEG_FAILED, LEG_NO_DEADLINE);
 	metric_add(failed, 1);
 	if (is_useless)
 		forget_copy(leg);
@@ -156,7 +155,7 @@ void leg_fail(struct leg *leg, enum err_code code, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(why.text, sizeof(why.text), fmt, args);
 	va_end(args);
-	fail_with(leg, &why);
+	leg_fail_with(leg, &why);
 }
 
 /* ---- connecting ---------------------------------------------------------- */
@@ -187,7 +186,7 @@ static const struct http_link_ops link_ops = { on_open, on_ready };
 
 static void connect_link(struct leg *leg)
 {
-	uint64_t timeout = settings_of(leg)->connect_timeout_ms;
+	uint64_t timeout = leg_settings(leg)->connect_timeout_ms;
 
 	leg->is_opened = false;
 	leg->has_idled = false;
@@ -198,7 +197,7 @@ static void connect_link(struct leg *leg)
 	if (!leg->link)
 		leg_fail(leg, ERR_MEMORY, "out of memory for a connection");
 	else
-		enter(leg, LEG_CONNECTING, timeout);
+		leg_enter(leg, LEG_CONNECTING, timeout);
 }
 
 void leg_open(struct leg *leg)
@@ -211,7 +210,7 @@ void leg_adopt(struct leg *leg, uint64_t size, const char *sha256)
 {
 	leg->size = size;
 	snprintf(leg->sha256, sizeof(leg->sha256), "%s", sha256);
-	enter(leg, LEG_COMMITTED, NEVER);
+	leg_enter(leg, LEG_COMMITTED, LEG_NO_DEADLINE);
 }
 
 /*
@@ -224,7 +223,7 @@ static bool reconnect(struct leg *leg)
 	if (!leg->link || leg->cursor.position > 0 ||
 	    !(link_is_reused(leg->link) || leg->has_idled))
 		return false;
-	drop_link(leg, false);
+	leg_drop_link(leg, false);
 	connect_link(leg);
 	return true;
 }
@@ -232,21 +231,21 @@ static bool reconnect(struct leg *leg)
 static void send_offer(struct leg *leg)
 {
 	struct err err = ERR_INIT;
-	uint64_t timeout = settings_of(leg)->connect_timeout_ms;
-	bool is_whole = !is_plain(leg) && leg->ctx->info->size == 0;
+	uint64_t timeout = leg_settings(leg)->connect_timeout_ms;
+	bool is_whole = !leg_is_plain(leg) && leg->ctx->info->size == 0;
 
 	if (wire_offer(leg, &err) < 0) {
-		fail_with(leg, &err);
+		leg_fail_with(leg, &err);
 		return;
 	}
 	if (is_whole) {
 		leg->has_staged = true;
-		enter(leg, LEG_ANSWERING, settings_of(leg)->stage_timeout_ms);
+		leg_enter(leg, LEG_ANSWERING, leg_settings(leg)->stage_timeout_ms);
 		return;
 	}
-	if (is_plain(leg) && timeout > PLAIN_EXPECT_MS)
+	if (leg_is_plain(leg) && timeout > PLAIN_EXPECT_MS)
 		timeout = PLAIN_EXPECT_MS;
-	enter(leg, LEG_OFFERED, timeout);
+	leg_enter(leg, LEG_OFFERED, timeout);
 }
 
 /* An empty object for a plain endpoint is nothing but its head: held back. */
@@ -260,15 +259,15 @@ static bool must_hold_head(const struct leg *leg)
 static void hold(struct leg *leg)
 {
 	ring_detach(leg->ctx->ring, &leg->cursor);
-	enter(leg, LEG_HELD, NEVER);
+	leg_enter(leg, LEG_HELD, LEG_NO_DEADLINE);
 }
 
 static void pump_connecting(struct leg *leg)
 {
 	if (err_is_set(&leg->link_err))
-		fail_with(leg, &leg->link_err);
+		leg_fail_with(leg, &leg->link_err);
 	else if (leg->is_opened)
-		enter(leg, LEG_CONNECTED, NEVER);
+		leg_enter(leg, LEG_CONNECTED, LEG_NO_DEADLINE);
 }
 
 static void pump_connected(struct leg *leg)
@@ -312,7 +311,7 @@ static void rest_reply(struct leg *leg)
 }
 
 /* The next fact of the answer, when there may be one. */
-static enum reply_result read_reply(struct leg *leg, struct err *err)
+enum reply_result leg_read_reply(struct leg *leg, struct err *err)
 {
 	enum reply_result result;
 
@@ -336,7 +335,7 @@ static enum reply_result read_reply(struct leg *leg, struct err *err)
 }
 
 /* The target said no: the code tells who must act. */
-static void refuse(struct leg *leg, const char *when)
+void leg_refuse(struct leg *leg, const char *when)
 {
 	char reason[120];
 	struct err why = ERR_INIT;
@@ -344,7 +343,7 @@ static void refuse(struct leg *leg, const char *when)
 
 	reply_reason(leg->reply, reason, sizeof(reason));
 	if (leg->reply->status == 422 &&
-	    (leg->state != LEG_COMMITTING || is_plain(leg)))
+	    (leg->state != LEG_COMMITTING || leg_is_plain(leg)))
 		code = ERR_REFUSED;
 	if (leg->reply->status == 409 && leg->state != LEG_COMMITTING)
 		code = ERR_CONFLICT;
@@ -352,7 +351,7 @@ static void refuse(struct leg *leg, const char *when)
 	if (leg->state != LEG_COMMITTING || leg->reply->status / 100 == 4)
 		leg->has_staged = false;
 	err_set(&why, code, "%s%s", reason, when);
-	fail_with(leg, &why);
+	leg_fail_with(leg, &why);
 }
 
 /*
@@ -361,11 +360,11 @@ static void refuse(struct leg *leg, const char *when)
  */
 static void on_early_answer(struct leg *leg)
 {
-	if (is_plain(leg) && leg->reply->status / 100 == 2 &&
+	if (leg_is_plain(leg) && leg->reply->status / 100 == 2 &&
 	    leg->reply->keep_alive)
 		leg->is_early = true;
 	else
-		refuse(leg, leg->reply->status / 100 == 2 ?
+		leg_refuse(leg, leg->reply->status / 100 == 2 ?
 				    " before the upload's end" : "");
 }
 
@@ -374,10 +373,10 @@ static bool watch_answer(struct leg *leg)
 {
 	struct err err = ERR_INIT;
 	enum reply_result result =
-		leg->is_early ? REPLY_MORE : read_reply(leg, &err);
+		leg->is_early ? REPLY_MORE : leg_read_reply(leg, &err);
 
 	if (result == REPLY_BAD)
-		fail_with(leg, &err);
+		leg_fail_with(leg, &err);
 	else if (result == REPLY_DONE)
 		on_early_answer(leg);
 	return leg->state == LEG_SENDING || leg->state == LEG_HELD;
@@ -389,21 +388,21 @@ static void pump_offered(struct leg *leg)
 
 	if (wire_flush(leg, &err) < 0) {
 		if (!reconnect(leg))
-			fail_with(leg, &err);
+			leg_fail_with(leg, &err);
 		return;
 	}
-	switch (read_reply(leg, &err)) {
+	switch (leg_read_reply(leg, &err)) {
 	case REPLY_MORE:
 		break;
 	case REPLY_CONTINUE:
-		enter(leg, LEG_SENDING, NEVER);
+		leg_enter(leg, LEG_SENDING, LEG_NO_DEADLINE);
 		break;
 	case REPLY_DONE:
-		refuse(leg, "");
+		leg_refuse(leg, "");
 		break;
 	case REPLY_BAD:
 		if (!reconnect(leg))
-			fail_with(leg, &err);
+			leg_fail_with(leg, &err);
 		break;
 	}
 }
@@ -411,7 +410,7 @@ static void pump_offered(struct leg *leg)
 static void finish_sending(struct leg *leg)
 {
 	leg->has_staged = true;
-	enter(leg, LEG_ANSWERING, settings_of(leg)->stage_timeout_ms);
+	leg_enter(leg, LEG_ANSWERING, leg_settings(leg)->stage_timeout_ms);
 }
 
 static void pump_sending(struct leg *leg)
@@ -433,7 +432,7 @@ static void pump_sending(struct leg *leg)
 		/* Prefer what the target said over "connection reset". */
 		leg->is_readable = true;
 		if (watch_answer(leg))
-			fail_with(leg, &err);
+			leg_fail_with(leg, &err);
 		break;
 	}
 }
@@ -444,21 +443,21 @@ static void on_staged(struct leg *leg)
 	struct err err = ERR_INIT;
 
 	if (wire_parse_staged(leg, &err) < 0) {
-		fail_with(leg, &err);
+		leg_fail_with(leg, &err);
 		return;
 	}
 	if (leg->reply->keep_alive)
 		reply_give(&leg->ctx->front->replies, &leg->reply);
 	else
-		drop_link(leg, false);
+		leg_drop_link(leg, false);
 	ring_detach(leg->ctx->ring, &leg->cursor);
-	enter(leg, LEG_STAGED, NEVER);
+	leg_enter(leg, LEG_STAGED, LEG_NO_DEADLINE);
 }
 
 static void on_answer(struct leg *leg)
 {
 	if (leg->reply->status / 100 != 2)
-		refuse(leg, "");
+		leg_refuse(leg, "");
 	else
 		on_staged(leg);
 }
@@ -468,10 +467,10 @@ static void pump_answering(struct leg *leg)
 	struct err err = ERR_INIT;
 
 	if (wire_flush(leg, &err) < 0) {
-		fail_with(leg, &err);
+		leg_fail_with(leg, &err);
 		return;
 	}
-	switch (read_reply(leg, &err)) {
+	switch (leg_read_reply(leg, &err)) {
 	case REPLY_MORE:
 	case REPLY_CONTINUE:
 		break;
@@ -479,237 +478,9 @@ static void pump_answering(struct leg *leg)
 		on_answer(leg);
 		break;
 	case REPLY_BAD:
-		fail_with(leg, &err);
+		leg_fail_with(leg, &err);
 		break;
 	}
-}
-
-/* ---- commit -------------------------------------------------------------- */
-
-static void on_committed(struct leg *leg)
-{
-	metric_add(leg->outlet->committed, 1);
-	enter(leg, LEG_COMMITTED, NEVER);
-}
-
-/* A 4xx says that what it holds, if anything, is not our copy. */
-static void on_commit_refused(struct leg *leg,
-			      const struct http_call_result *result)
-{
-	if (result->status / 100 == 4)
-		leg->has_staged = false;
-	if (result->status == 0)
-		leg_fail(leg, ERR_TARGET, "outcome of the commit unknown: %s",
-			 result->err.text);
-	else
-		leg_fail(leg, ERR_TARGET, "answered %d to the commit",
-			 result->status);
-}
-
-static void start_commit_call(struct leg *leg);
-
-static void on_commit_result(void *owner, struct http_call *call,
-			     const struct http_call_result *result)
-{
-	struct leg *leg = owner;
-
-	(void)call;
-	leg->call = NULL;
-	if (result->status == 200 || result->status == 201)
-		on_committed(leg);
-	else if (result->status == 0 && ++leg->tries < CALL_TRIES)
-		start_commit_call(leg);
-	else
-		on_commit_refused(leg, result);
-	leg->ctx->wake(leg->ctx->owner);
-}
-
-static void start_commit_call(struct leg *leg)
-{
-	leg->call = wire_call(leg, "POST", "/commit", on_commit_result);
-	if (!leg->call)
-		leg_fail(leg, ERR_MEMORY, "out of memory for the commit");
-}
-
-/* Over the body's own connection when it is still there: one round trip. */
-void leg_commit(struct leg *leg)
-{
-	struct err ignored = ERR_INIT;
-	uint64_t timeout = settings_of(leg)->stage_timeout_ms;
-
-	enter(leg, LEG_COMMITTING, timeout);
-	leg->tries = 0;
-	if (is_plain(leg))
-		return;
-	if (leg->link && wire_commit(leg, &ignored) == 0)
-		return;
-	drop_link(leg, false);
-	start_commit_call(leg);
-}
-
-/* The end of a plain endpoint's body, held back until now. */
-static bool send_rest(struct leg *leg)
-{
-	struct err err = ERR_INIT;
-
-	switch (wire_send_rest(leg, &err)) {
-	case WIRE_SENT:
-		return true;
-	case WIRE_BLOCKED:
-	case WIRE_HELD:
-		return false;
-	case WIRE_BAD:
-		fail_with(leg, &err);
-		return false;
-	}
-	return false;
-}
-
-static void on_commit_answer(struct leg *leg)
-{
-	int status = leg->reply->status;
-	bool is_committed = is_plain(leg) ? status / 100 == 2 :
-					    status == 200 || status == 201;
-
-	if (!is_committed) {
-		refuse(leg, is_plain(leg) ? "" : " to the commit");
-		return;
-	}
-	drop_link(leg, leg->reply->keep_alive);
-	on_committed(leg);
-}
-
-/* The connection was lost: a reader is asked again, a commit is idempotent. */
-static void on_commit_lost(struct leg *leg, const struct err *err)
-{
-	if (is_plain(leg)) {
-		fail_with(leg, err);
-		return;
-	}
-	drop_link(leg, false);
-	start_commit_call(leg);
-}
-
-static void pump_committing(struct leg *leg)
-{
-	struct err err = ERR_INIT;
-	enum reply_result result;
-
-	if (!leg->link)
-		return;
-	if (is_plain(leg) && !send_rest(leg))
-		return;
-	if (leg->is_early) {
-		drop_link(leg, true);
-		on_committed(leg);
-		return;
-	}
-	result = wire_flush(leg, &err) < 0 ? REPLY_BAD : read_reply(leg, &err);
-	if (result == REPLY_DONE)
-		on_commit_answer(leg);
-	else if (result == REPLY_BAD)
-		on_commit_lost(leg, &err);
-}
-
-/* ---- giving up ----------------------------------------------------------- */
-
-static void start_withdrawal(struct leg *leg);
-
-static void end_withdrawal(struct leg *leg)
-{
-	enter(leg, leg->after_withdrawal, NEVER);
-}
-
-static void on_withdrawn(void *owner, struct http_call *call,
-			 const struct http_call_result *result)
-{
-	struct leg *leg = owner;
-
-	(void)call;
-	leg->call = NULL;
-	if (result->status / 100 != 2 && result->status != 404) {
-		if (result->status == 0 && ++leg->tries < CALL_TRIES) {
-			start_withdrawal(leg);
-			return;
-		}
-		err_set(&leg->err, ERR_TARGET,
-			"could not be told to discard its copy: %s",
-			result->status ? http1_reason(result->status) :
-					 result->err.text);
-	}
-	end_withdrawal(leg);
-	leg->ctx->wake(leg->ctx->owner);
-}
-
-static void start_withdrawal(struct leg *leg)
-{
-	leg->call = wire_call(leg, "DELETE", "", on_withdrawn);
-	if (leg->call)
-		return;
-	err_set(&leg->err, ERR_MEMORY, "out of memory for the withdrawal");
-	end_withdrawal(leg);
-}
-
-/* Remove a copy, committed or not; ends `after`. */
-static void withdraw(struct leg *leg, enum leg_state after)
-{
-	if (leg->call)
-		http_call_cancel(&leg->call);
-	drop_link(leg, false);
-	ring_detach(leg->ctx->ring, &leg->cursor);
-	leg->after_withdrawal = after;
-	leg->has_staged = false;
-	leg->tries = 0;
-	enter(leg, LEG_WITHDRAWING, settings_of(leg)->connect_timeout_ms);
-	start_withdrawal(leg);
-}
-
-void leg_abort(struct leg *leg)
-{
-	bool may_have_copy = leg->has_staged && !is_plain(leg);
-
-	switch (leg->state) {
-	case LEG_ABORTED:
-	case LEG_WITHDRAWING:
-		return;
-	case LEG_FAILED:
-	case LEG_DETACHED:
-		if (may_have_copy)
-			withdraw(leg, leg->state);
-		return;
-	case LEG_COMMITTED:
-		if (may_have_copy)
-			withdraw(leg, LEG_ABORTED);
-		return;
-	case LEG_ANSWERING:
-	case LEG_STAGED:
-	case LEG_COMMITTING:
-		if (may_have_copy) {
-			withdraw(leg, LEG_ABORTED);
-			return;
-		}
-		break;
-	case LEG_IDLE:
-	case LEG_CONNECTING:
-	case LEG_CONNECTED:
-	case LEG_OFFERED:
-	case LEG_SENDING:
-	case LEG_HELD:
-		break;
-	}
-	drop_link(leg, leg->state == LEG_CONNECTED);
-	enter(leg, LEG_ABORTED, NEVER);
-}
-
-void leg_detach(struct leg *leg, uint64_t behind_ms)
-{
-	err_set(&leg->err, ERR_TARGET,
-		"too slow: held the upload up for %llu ms, %zu bytes behind",
-		(unsigned long long)behind_ms,
-		ring_lag(leg->ctx->ring, &leg->cursor));
-	drop_link(leg, false);
-	enter(leg, LEG_DETACHED, NEVER);
-	metric_add(leg->outlet->detached, 1);
 }
 
 /* ---- time ---------------------------------------------------------------- */
@@ -719,35 +490,35 @@ static void on_deadline(struct leg *leg)
 	switch (leg->state) {
 	case LEG_CONNECTING:
 		leg_fail(leg, ERR_TARGET, "could not be connected in %llu ms",
-			 (unsigned long long)settings_of(leg)
+			 (unsigned long long)leg_settings(leg)
 				 ->connect_timeout_ms);
 		break;
 	case LEG_OFFERED:
-		if (is_plain(leg))
-			enter(leg, LEG_SENDING, NEVER);
+		if (leg_is_plain(leg))
+			leg_enter(leg, LEG_SENDING, LEG_NO_DEADLINE);
 		else
 			leg_fail(leg, ERR_TARGET,
 				 "did not accept the object in %llu ms",
-				 (unsigned long long)settings_of(leg)
+				 (unsigned long long)leg_settings(leg)
 					 ->connect_timeout_ms);
 		break;
 	case LEG_ANSWERING:
 		leg_fail(leg, ERR_TARGET, "did not answer in %llu ms",
-			 (unsigned long long)settings_of(leg)->stage_timeout_ms);
+			 (unsigned long long)leg_settings(leg)->stage_timeout_ms);
 		break;
 	case LEG_COMMITTING:
 		if (leg->call)
 			http_call_cancel(&leg->call);
 		leg_fail(leg, ERR_TARGET,
 			 "outcome of the commit unknown: no answer in %llu ms",
-			 (unsigned long long)settings_of(leg)->stage_timeout_ms);
+			 (unsigned long long)leg_settings(leg)->stage_timeout_ms);
 		break;
 	case LEG_WITHDRAWING:
 		if (leg->call)
 			http_call_cancel(&leg->call);
 		err_set(&leg->err, ERR_TARGET,
 			"could not be told to discard its copy in time");
-		end_withdrawal(leg);
+		leg_end_withdrawal(leg);
 		break;
 	case LEG_IDLE:
 	case LEG_CONNECTED:
@@ -765,7 +536,7 @@ static void on_deadline(struct leg *leg)
 void leg_check_time(struct leg *leg)
 {
 	uint64_t now = now_of(leg);
-	uint64_t limit = settings_of(leg)->stall_timeout_ms;
+	uint64_t limit = leg_settings(leg)->stall_timeout_ms;
 
 	if (now >= leg->deadline_ms)
 		on_deadline(leg);
@@ -777,7 +548,7 @@ void leg_check_time(struct leg *leg)
 
 void leg_forgive(struct leg *leg, uint64_t ms)
 {
-	if (leg->deadline_ms != NEVER)
+	if (leg->deadline_ms != LEG_NO_DEADLINE)
 		leg->deadline_ms += ms;
 	lag_forgive(leg->lag, ms);
 }
@@ -810,7 +581,7 @@ void leg_pump(struct leg *leg)
 			pump_answering(leg);
 			break;
 		case LEG_COMMITTING:
-			pump_committing(leg);
+			leg_pump_committing(leg);
 			break;
 		case LEG_IDLE:
 		case LEG_STAGED:

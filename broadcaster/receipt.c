@@ -276,7 +276,7 @@ static void send_text(struct http_exchange *x, int status, const char *type,
 	struct http_reply reply = {
 		.status = status, .content_type = type, .headers = headers};
 
-	if (status == 503)
+	if (status == 503 || status == 409)
 		headers[reply.n_headers++] =
 			(struct http_header){ "Retry-After", "5" };
 	if (id)
