@@ -171,6 +171,16 @@ scenario: $(PROGRAMS) ## run the real programs against scripted peers (SCENARIO=
 	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) COUNTS=$(OBJ)/scenario.count \
 		tests/scenario/run.py $(SCENARIO)
 
+.PHONY: torture
+torture: $(PROGRAMS) ## failing allocations and calls, kills at every step: about 15 minutes
+	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) \
+		tests/scenario/run.py --folder tests/torture $(SCENARIO)
+
+.PHONY: test-long
+test-long: $(PROGRAMS) ## 8 GiB through the programs, byte for byte
+	@SCENARIO_LONG=1 SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) \
+		tests/scenario/run.py 51_
+
 .PHONY: counts
 counts:
 	@cat $(OBJ)/unit.count $(OBJ)/scenario.count
