@@ -136,7 +136,7 @@ start_everything()
 upload()
 {
     echo
-    echo "run: curl -T $file -H 'Accept: text/plain' $url/broadcast/"
+    echo "run: curl -T ${file@Q} -H 'Accept: text/plain' $url/broadcast/"
     curl -sS --noproxy '*' -T "$file" -H 'Accept: text/plain' \
         ${BROADCASTER_TOKEN:+-H "Authorization: Bearer $BROADCASTER_TOKEN"} \
         "$url/broadcast/"
