@@ -139,6 +139,36 @@ class OneBadTarget(Scenario):
         leg = bad.wait_put()
         self.assertFalse(leg.terminated)
 
+    def test_the_bottleneck_is_detached_after_the_lag_timeout(self):
+        bad = self.fault(on_put=script.stall_at(1000), receive_buffer=65536)
+        front = self.broadcaster([*self.good, bad], BROADCASTER_QUORUM="2",
+                                 BROADCASTER_LAG_TIMEOUT_MS=500,
+                                 BROADCASTER_STALL_TIMEOUT_MS=60000)
+        began = time.monotonic()
+        answer = self.put(front, payload(16 << 20))
+        self.assertEqual(answer.status, 201, answer)
+        self.assertLess(time.monotonic() - began, 8)
+        self.assertEqual(answer.target(bad.name)["state"], "detached", answer)
+        self.assertFalse(bad.puts()[0].terminated)
+        self.assertEqual(bad.commits(), [])
+
+    def test_the_bottleneck_is_waited_for_when_it_is_needed(self):
+        slow_one = self.fault(on_put=script.gate_at(1000),
+                              receive_buffer=65536)
+        front = self.broadcaster([*self.good, slow_one],
+                                 BROADCASTER_LAG_TIMEOUT_MS=200,
+                                 BROADCASTER_STALL_TIMEOUT_MS=60000)
+        data = payload(16 << 20)
+        with Client(front.port) as client:
+            client.send(head("PUT", "/broadcast/x",
+                             f"Content-Length: {len(data)}"))
+            sent = client.offer(data, within=1)     # beyond the lag timeout
+            slow_one.open_gate()
+            client.send(data[sent:])
+            answer = client.response()
+        self.assertEqual(answer.status, 201, answer)
+        self.assertFalse(answer.data["degraded"])
+
     def test_a_target_that_answers_early_but_takes_all_is_fine_or_failed(self):
         odd = self.fault(on_put=script.early_staged(SIZE // 2))
         front = self.broadcaster([*self.good, odd], BROADCASTER_QUORUM="2",

@@ -214,8 +214,14 @@ class Disk(Scenario):
         self.assertIn("space", entry["error"])
         self.assert_nothing_left(reader)
 
-    def test_a_failed_sync_fails_the_object(self):
-        reader = self.box_with("fdatasync:error=EIO", "fsync:error=EIO")
+    def test_a_failed_sync_of_the_data_fails_the_object(self):
+        self.try_sync("fdatasync:error=EIO")
+
+    def test_a_failed_sync_of_a_directory_fails_the_object(self):
+        self.try_sync("fsync:error=EIO")
+
+    def try_sync(self, rule):
+        reader = self.box_with(rule)
         entry, object_id = self.try_upload(reader)
         self.assertEqual(entry["state"], "failed", entry)
         self.assertEqual(reader.content(object_id).status, 404)

@@ -78,6 +78,14 @@ class Names(Scenario):
         self.assertNotEqual(answer.status, 200)
         self.assertNotIn(b"secret", answer.body)
 
+    def test_a_symbolic_link_within_the_store_is_not_followed_either(self):
+        real = self.put(self.front, b"x").data["id"]
+        alias = real[:-1] + ("0" if real[-1] != "0" else "1")
+        shard = self.box.store / "objects" / real[:5]
+        (shard / alias).symlink_to(real)
+        self.assertEqual(self.box.content(real).status, 200)
+        self.assertNotEqual(self.box.content(alias).status, 200)
+
     def test_names_cannot_break_out_of_headers(self):
         body = ('--b\r\nContent-Disposition: form-data; name="f"; '
                 "filename*=UTF-8''a%0d%0aX-Evil:%20yes.txt\r\n\r\nx\r\n"
