@@ -28,6 +28,7 @@ struct http_call {
 	void *owner;
 	enum call_state state;
 	CURL *easy;
+	struct http_transfer transfer;
 	struct curl_slist *headers;
 	curl_off_t request_bytes; /* of the request's body */
 	uint64_t timeout_ms;
@@ -73,6 +74,7 @@ static void call_free(void *arg)
 static void stop(struct http_call *call)
 {
 	timer_stop(&call->timer);
+	http_transfer_end(&call->transfer);
 	curl_multi_remove_handle(call->origin->client->calls.curl, call->easy);
 }
 
@@ -349,8 +351,8 @@ static bool start(struct http_call *call,
 {
 	call->easy = curl_easy_init();
 	return call->easy && set_up(call, request) &&
-	       curl_multi_add_handle(call->origin->client->calls.curl,
-				     call->easy) == CURLM_OK;
+	       http_transfer_start(&call->origin->client->calls,
+				   &call->transfer, call->easy, call);
 }
 
 struct http_call *http_call_start(struct http_origin *origin,

@@ -35,6 +35,31 @@ static void tell_done(struct http_multi *multi)
 	}
 }
 
+void http_transfer_end(struct http_transfer *transfer)
+{
+	if (!transfer->at)
+		return;
+	*transfer->at = transfer->next;
+	if (transfer->next)
+		transfer->next->at = transfer->at;
+	transfer->at = NULL;
+}
+
+static void end_all(struct http_multi *multi)
+{
+	while (multi->first) {
+		struct http_transfer *transfer = multi->first;
+
+		http_transfer_end(transfer);
+		multi->on_done(transfer->owner, CURLE_OUT_OF_MEMORY);
+	}
+}
+
+/*
+ * Out of memory, libcurl 7.88 leaves the number of a socket with a destroyed
+ * table of transfers (singlesocket()), and divides by its size of zero when the
+ * number comes again. So this handle may start nothing any more.
+ */
 static void act(struct http_multi *multi, curl_socket_t fd, int facts)
 {
 	int running;
@@ -43,6 +68,10 @@ static void act(struct http_multi *multi, curl_socket_t fd, int facts)
 	code = curl_multi_socket_action(multi->curl, fd, facts, &running);
 	CHECK(code == CURLM_OK || code == CURLM_OUT_OF_MEMORY);
 	tell_done(multi);
+	if (code == CURLM_OUT_OF_MEMORY) {
+		multi->is_damaged = true;
+		end_all(multi);
+	}
 }
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
@@ -113,21 +142,61 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 	return 0;
 }
 
-static bool multi_init(struct http_multi *multi, struct loop *loop,
-		       http_done_fn *on_done)
+static CURLM *new_curl(struct http_multi *multi)
 {
 	CURLM *curl = curl_multi_init();
 
 	if (!curl)
-		return false;
-	*multi = (struct http_multi){
-		.curl = curl, .loop = loop, .on_done = on_done};
-	timer_init(&multi->timer, loop, on_timeout, multi);
+		return NULL;
 	curl_multi_setopt(curl, CURLMOPT_SOCKETFUNCTION, set_socket);
 	curl_multi_setopt(curl, CURLMOPT_SOCKETDATA, multi);
 	curl_multi_setopt(curl, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(curl, CURLMOPT_TIMERDATA, multi);
 	curl_multi_setopt(curl, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+	curl_multi_setopt(curl, CURLMOPT_MAXCONNECTS, multi->max_connections);
+	return curl;
+}
+
+/* `max_connections` are kept for further transfers; 0 = libcurl's choice. */
+static bool multi_init(struct http_multi *multi, struct loop *loop,
+		       long max_connections, http_done_fn *on_done)
+{
+	*multi = (struct http_multi){ .loop = loop,
+				      .max_connections = max_connections,
+				      .on_done = on_done };
+	timer_init(&multi->timer, loop, on_timeout, multi);
+	multi->curl = new_curl(multi);
+	return multi->curl != NULL;
+}
+
+/* A new handle for a damaged one. The TLS links of the old one are closed. */
+static bool multi_renew(struct http_multi *multi)
+{
+	CURLM *fresh = new_curl(multi);
+
+	if (!fresh)
+		return false;
+	CHECK(curl_multi_cleanup(multi->curl) == CURLM_OK);
+	timer_stop(&multi->timer);
+	multi->curl = fresh;
+	multi->is_damaged = false;
+	return true;
+}
+
+bool http_transfer_start(struct http_multi *multi,
+			 struct http_transfer *transfer, CURL *easy,
+			 void *owner)
+{
+	if (multi->is_damaged && !multi_renew(multi))
+		return false;
+	if (curl_multi_add_handle(multi->curl, easy) != CURLM_OK)
+		return false;
+	transfer->owner = owner;
+	transfer->next = multi->first;
+	transfer->at = &multi->first;
+	if (transfer->next)
+		transfer->next->at = &transfer->next;
+	multi->first = transfer;
 	return true;
 }
 
@@ -166,11 +235,9 @@ static bool client_init(struct http_client *client,
 		client->ca_file = strdup(ca_file);
 	if (!client->proxy || (*ca_file && !client->ca_file))
 		return false;
-	if (!multi_init(&client->links, client->loop, http_link_on_done) ||
-	    !multi_init(&client->calls, client->loop, http_call_on_done))
-		return false;
-	return curl_multi_setopt(client->calls.curl, CURLMOPT_MAXCONNECTS,
-				 MAX_CALL_CONNECTIONS) == CURLM_OK;
+	return multi_init(&client->links, client->loop, 0, http_link_on_done) &&
+	       multi_init(&client->calls, client->loop, MAX_CALL_CONNECTIONS,
+			  http_call_on_done);
 }
 
 struct http_client *http_client_new(struct loop *loop,

@@ -23,12 +23,26 @@
 /* A transfer, known by its CURLOPT_PRIVATE pointer, has ended. */
 typedef void http_done_fn(void *owner, CURLcode code);
 
+/*
+ * One that libcurl is at work on; embedded in its owner. When libcurl is out of
+ * memory all of them end with CURLE_OUT_OF_MEMORY, and the handle is replaced
+ * before the next one starts.
+ */
+struct http_transfer {
+	struct http_transfer *next;
+	struct http_transfer **at; /* what points here; NULL: not at work */
+	void *owner;
+};
+
 /* A curl multi handle, driven by the loop. */
 struct http_multi {
+	struct http_transfer *first;
 	CURLM *curl;
 	struct loop *loop;
 	struct timer timer;
 	http_done_fn *on_done;
+	long max_connections;
+	bool is_damaged; /* by a lack of memory: to be replaced */
 };
 
 struct http_client {
@@ -77,6 +91,17 @@ static inline bool is_set(CURLcode code)
  */
 bool http_client_set_up(CURL *easy, const struct http_origin *origin,
 			const char *path) MUST_CHECK;
+
+/*
+ * Hand `easy` over to libcurl: on_done(owner) will follow unless the transfer is
+ * ended before. False when out of memory.
+ */
+bool http_transfer_start(struct http_multi *multi,
+			 struct http_transfer *transfer, CURL *easy,
+			 void *owner) MUST_CHECK;
+
+/* libcurl's work on it is done or no longer wanted. Idempotent. */
+void http_transfer_end(struct http_transfer *transfer);
 
 /* A close-on-exec socket for `address`. CURL_SOCKET_BAD with errno. */
 curl_socket_t http_client_socket(const struct curl_sockaddr *address);

@@ -43,6 +43,7 @@ struct http_link {
 	bool reused;
 	int fd;	    /* -1: none, or libcurl has closed it */
 	CURL *easy; /* while connecting, and with TLS */
+	struct http_transfer transfer; /* while connecting */
 	struct watch watch;
 	struct timer timer; /* to connect; then to try to send again */
 	struct deferred tell;
@@ -129,6 +130,7 @@ static void hang_up(struct http_link *link)
 {
 	watch_stop(&link->watch);
 	timer_stop(&link->timer);
+	http_transfer_end(&link->transfer);
 	if (link->easy) {
 		curl_multi_remove_handle(link->origin->client->links.curl,
 					 link->easy);
@@ -367,6 +369,7 @@ void http_link_on_done(void *owner, CURLcode code)
 	curl_socket_t fd = CURL_SOCKET_BAD;
 
 	timer_stop(&link->timer);
+	http_transfer_end(&link->transfer);
 	if (code == CURLE_OK)
 		curl_easy_getinfo(link->easy, CURLINFO_ACTIVESOCKET, &fd);
 	if (fd == CURL_SOCKET_BAD) {
@@ -477,8 +480,8 @@ static bool start_connecting(struct http_link *link)
 	link->easy = easy;
 	enter(link, LINK_CONNECTING);
 	if (easy && set_up(link) &&
-	    curl_multi_add_handle(link->origin->client->links.curl, easy) ==
-		    CURLM_OK)
+	    http_transfer_start(&link->origin->client->links, &link->transfer,
+				easy, link))
 		return true;
 	err_set(&link->err, ERR_MEMORY, "out of memory for a connection");
 	fail(link);

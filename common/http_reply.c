@@ -396,7 +396,8 @@ void http_reply_file(struct http_exchange *x, const struct http_reply *reply,
 	x->reply = REPLY_FILE;
 	head = format_head(x, reply, LENGTH_KNOWN, length);
 	send_two(x, &head, span_make(NULL, 0), x->file.left > 0);
-	if (!connection_has_output(x->c))
+	/* Without its head the content would be taken for an answer. */
+	if (!connection_has_output(x->c) && !x->c->broken)
 		send_slice(x);
 }
 
