@@ -188,15 +188,17 @@ class OldReader(Scenario):
 
     def test_the_answer_has_the_members_of_the_old_one(self):
         old, new = self.readers(2)
-        front = self.broadcaster([self.entry(old), new])
+        front = self.broadcaster(["old=" + self.entry(old),
+                                  f"new={new.address}"])
         envelope = self.curl(front).json()
         self.assertEqual(envelope["status"], 201)
         self.assertIsInstance(envelope["message"], str)
         self.assertIsInstance(envelope["data"]["duration"], int)
-        for reader in (old, new):
+        for name, reader in (("old", old), ("new", new)):
             entry = envelope["data"][reader.address]
+            self.assertEqual(entry["name"], name)
             self.assertEqual(entry["state"], "committed")
-            self.assertEqual(entry["bytes"] >= len(self.data), True)
+            self.assertEqual(entry["bytes"], len(self.data))
 
     def test_a_raw_upload_reaches_it_as_a_form(self):
         old = self.reader()
