@@ -310,6 +310,8 @@ static void begin_stream(struct watcher *w)
 	http_stream_begin(w->x, &reply);
 	if (json && asprintf(&event, "event: progress\ndata: %s\n", json) >= 0)
 		show(w, event);
+	else
+		http_abort(w->x); /* rather than silence until the next event */
 	free(json);
 }
 

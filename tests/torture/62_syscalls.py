@@ -67,7 +67,7 @@ class Syscalls(Scenario):
 
     def assert_true(self, answer):
         """No copy is promised that is not there."""
-        if answer is None or "data" not in answer.json():
+        if answer is None or b'"data"' not in answer.body:
             self.assertTrue(answer is None or answer.status >= 400, answer)
             return
         for reader in self.stores:
