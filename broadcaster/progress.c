@@ -237,13 +237,17 @@ static void reply_json(struct http_exchange *x, json_t *root)
 				    .content_type = "application/json",
 				    .headers = &no_store,
 				    .n_headers = 1 };
+	struct err err = ERR_INIT;
 	size_t len = 0;
 	char *text = json_print(root, &len);
 
-	if (!text)
-		reply.status = 503;
-	http_reply(x, &reply, span_make(text ? text : "", len));
-	free(text);
+	if (text) {
+		http_reply(x, &reply, span_make(text, len));
+		free(text);
+		return;
+	}
+	err_set(&err, ERR_MEMORY, "out of memory; try again later");
+	http_reply_problem(x, &err);
 }
 
 static void reply_not_found(struct http_exchange *x)

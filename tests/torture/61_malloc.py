@@ -255,7 +255,7 @@ class BroadcasterMalloc(Malloc):
                 with Client(self.front.port, timeout=HANG) as client:
                     client.request("GET", "/broadcast/seen/progress", field)
                     client.take_head()
-                    client.take(20)
+                    client.take(20)     # a part of the first event, or all
             except (Closed, ConnectionError):
                 pass
             return [None]
@@ -356,7 +356,6 @@ class ReaderMalloc(Malloc):
 
     def test_a_form_with_two_files(self):
         self.start()
-
         self.torture(self.form)
 
     def test_objects_are_read_listed_and_deleted(self):
