@@ -7,9 +7,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define MAX_SIGNALS 8
+#define RESERVED_TIMERS 8192
 
 struct signal_watch {
 	struct event event;
@@ -84,6 +86,31 @@ static int init_wake(struct loop *loop, struct err *err)
 				 on_wake, loop, err);
 }
 
+/*
+ * libevent's heap of timers grows when needed and never shrinks. Growing it now
+ * means that starting a timer later cannot run out of memory. The timers for it
+ * come from mmap(2): freeing as much memory of malloc's would make it keep more
+ * for ever after (mallopt(3), M_MMAP_THRESHOLD).
+ */
+static int reserve_timers(struct loop *loop, struct err *err)
+{
+	size_t size = RESERVED_TIMERS * sizeof(struct timer);
+	struct timer *timers = mmap(NULL, size, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct timeval hour = { 3600, 0 };
+	bool fits = timers != MAP_FAILED;
+
+	for (size_t i = 0; fits && i < RESERVED_TIMERS; i++) {
+		timer_init(&timers[i], loop, NULL, NULL);
+		fits = evtimer_add(&timers[i].event, &hour) == 0;
+	}
+	for (size_t i = 0; timers != MAP_FAILED && i < RESERVED_TIMERS; i++)
+		timer_stop(&timers[i]);
+	if (timers != MAP_FAILED)
+		munmap(timers, size);
+	return fits ? 0 : err_set(err, ERR_MEMORY, "out of memory for timers");
+}
+
 struct loop *loop_new(struct err *err)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -99,7 +126,8 @@ struct loop *loop_new(struct err *err)
 	loop->base = event_base_new();
 	if (!loop->base)
 		err_set(err, ERR_MEMORY, "cannot create an event loop");
-	if (!loop->base || init_wake(loop, err) < 0)
+	if (!loop->base || reserve_timers(loop, err) < 0 ||
+	    init_wake(loop, err) < 0)
 		loop_free(&loop);
 	return loop;
 }

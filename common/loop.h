@@ -89,7 +89,10 @@ struct timer {
 /* Tie the timer to its loop and function; not running yet. */
 void timer_init(struct timer *timer, struct loop *loop, timer_fn *fn, void *arg);
 
-/* (Re)start: fn(arg) once, in `ms` milliseconds. */
+/*
+ * (Re)start: fn(arg) once, in `ms` milliseconds. Memory for 8192 running timers
+ * is taken with the loop; running out of it beyond them is fatal.
+ */
 void timer_start(struct timer *timer, uint64_t ms);
 
 /* Stop. Idempotent on a zeroed or stopped timer. */
