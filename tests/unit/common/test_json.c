@@ -153,6 +153,34 @@ START_TEST(deep_nesting_is_refused)
 }
 END_TEST
 
+START_TEST(a_value_that_found_no_memory_takes_the_whole_with_it)
+{
+	json_t *object = json_object(), *array = json_array();
+
+	json_put(&object, "a", json_integer(1));
+	json_add(&array, json_integer(1));
+	ck_assert_uint_eq(json_object_size(object), 1);
+	ck_assert_uint_eq(json_array_size(array), 1);
+	json_put(&object, "b", NULL);
+	json_add(&array, NULL);
+	ck_assert_ptr_null(object);
+	ck_assert_ptr_null(array);
+}
+END_TEST
+
+START_TEST(what_is_not_there_any_more_stays_so)
+{
+	json_t *object = NULL, *array = NULL;
+	size_t len;
+
+	json_put(&object, "a", json_integer(1));
+	json_add(&array, json_integer(1));
+	ck_assert_ptr_null(object);
+	ck_assert_ptr_null(array);
+	ck_assert_ptr_null(json_print(object, &len));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, text_is_printed_as_it_is);
@@ -168,6 +196,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, bytes_that_are_not_utf8_are_refused);
 	tcase_add_test(tc, text_may_have_64_kib_and_no_more);
 	tcase_add_test(tc, deep_nesting_is_refused);
+	tcase_add_test(tc,
+		       a_value_that_found_no_memory_takes_the_whole_with_it);
+	tcase_add_test(tc, what_is_not_there_any_more_stays_so);
 }
 
 int main(void)
