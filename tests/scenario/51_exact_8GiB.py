@@ -1,6 +1,8 @@
 """8 GiB arrive exactly: only with SCENARIO_LONG=1 in the environment."""
 import hashlib
+import json
 import os
+import subprocess
 import unittest
 
 from client import Client, head
@@ -68,3 +70,31 @@ class Exact(Scenario):
             entry = response.target(reader.name)
             self.assertEqual((entry["bytes"], entry["sha256"]), (SIZE, digest))
         self.assertEqual(self.digest_of(file, receipt["id"]), digest)
+
+    def large_file(self):
+        """A file with holes, and with bytes of its own in many places."""
+        path = self.folder / "large.bin"
+        with path.open("wb") as file:
+            file.truncate(SIZE)
+            for number in range(0, SIZE, 97 * PIECE + 1):
+                file.seek(number)
+                file.write(payload(1000, seed=number))
+        with path.open("rb") as file:
+            return path, hashlib.file_digest(file, "sha256").hexdigest()
+
+    @slow("too much data")
+    def test_8_gib_by_curl_from_a_file_a_pipe_and_a_form(self):
+        two = self.readers(2, READER_STORE="discard")
+        front = self.broadcaster(two)
+        url = f"http://127.0.0.1:{front.port}/broadcast"
+        path, digest = self.large_file()
+        for args in (["-T", path, url + "/"], ["-T", "-", url + "/x"],
+                     ["-F", f"file=@{path}", url]):
+            with self.subTest(way=args[:2]), path.open("rb") as stdin:
+                said = subprocess.run(["curl", "-sS", *args], stdin=stdin,
+                                      stdout=subprocess.PIPE, check=True)
+                receipt = json.loads(said.stdout)
+                self.assertEqual(receipt["status"], 201, receipt)
+                self.assertEqual([t["sha256"]
+                                  for t in receipt["data"]["targets"]],
+                                 [digest] * 2)
