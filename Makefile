@@ -28,7 +28,7 @@ CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address
 CFLAGS_ubsan := -O1 -fno-omit-frame-pointer -fsanitize=undefined \
 	-fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
-CFLAGS_coverage := -O0 --coverage
+CFLAGS_coverage := -O0 --coverage -fprofile-update=atomic
 CFLAGS_fuzz := -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CFLAGS_gcc := $(CFLAGS_release) -Werror
