@@ -41,6 +41,7 @@ class Leg:
         self.terminated = False     # last chunk seen, or the length complete
         self.ended = None           # complete, eof, reset, or closed (by us)
         self.status = None          # of our final answer
+        self.cancelled = False      # its object was deleted meanwhile
 
     @property
     def id(self):
@@ -408,8 +409,7 @@ def refuse_commit(status):
 
 def accept_delete(ex):
     ex.read_all()
-    ex.target.staged.pop(ex.leg.id, None)
-    ex.target.committed.pop(ex.leg.id, None)
+    ex.target.forget(ex.leg.id)
     ex.answer(204)
     return KEEP
 
@@ -492,11 +492,21 @@ class FaultTarget:
             ex.answer(200, "stored\n")
             return KEEP
         with self.lock:
-            self.staged[leg.id] = (leg.size, leg.sha256)
+            if not leg.cancelled:
+                self.staged[leg.id] = (leg.size, leg.sha256)
         ex.answer(200, {"id": leg.id, "size": leg.size, "sha256": leg.sha256,
                         "state": "staged", **lies},
                   "Content-Type: application/json")
         return KEEP
+
+    def forget(self, object_id):
+        """Delete, also what is being received: as a reader does."""
+        with self.lock:
+            self.staged.pop(object_id, None)
+            self.committed.pop(object_id, None)
+            for leg in self.legs:
+                if leg.id == object_id:
+                    leg.cancelled = True
 
     def commit(self, ex):
         """Commit; the status to answer."""
