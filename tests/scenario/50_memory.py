@@ -17,8 +17,12 @@ class Memory(Scenario):
     # ---- resident size -----------------------------------------------------------
 
     def peak_after(self, size):
-        """VmHWM of a fresh broadcaster that took one upload of `size`."""
-        broadcaster = self.start()
+        """VmHWM of a fresh broadcaster that took one upload of `size`.
+
+        The ring is small, because a quick small upload touches only a part of
+        it: what is looked for is what grows beside it.
+        """
+        broadcaster = self.start(BROADCASTER_BUFFER_SIZE=64 * KIB)
         with Client(broadcaster.port) as client:
             client.send(head("PUT", "/broadcast/x", f"Content-Length: {size}"))
             for _ in range(size // len(PIECE)):
