@@ -561,6 +561,6 @@ void exchange_on_readable(struct http_exchange *x)
 	stop_waiting(x);
 	if (x->body == BODY_OPEN)
 		exchange_on_body(x);
-	else if (x->reply == REPLY_STREAM)
+	else if (x->reply == REPLY_STREAM || x->reply == REPLY_CONTENT)
 		connection_check_peer(x->c);
 }

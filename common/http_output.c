@@ -176,6 +176,23 @@ void connection_send(struct http_connection *c, struct iovec *iov, int n_iov,
 		connection_await_writable(c);
 }
 
+size_t connection_send_some(struct http_connection *c, struct iovec *iov,
+			    int n_iov)
+{
+	uint64_t before = c->out_total;
+	int left;
+
+	if (c->broken || connection_has_output(c))
+		return 0;
+	c->out_deadline = 0;
+	left = send_now(c, &iov, n_iov, 0);
+	if (left < 0)
+		set_broken(c);
+	else if (left > 0)
+		connection_await_writable(c);
+	return (size_t)(c->out_total - before);
+}
+
 bool connection_flush(struct http_connection *c)
 {
 	struct iovec rest, *iov = &rest;

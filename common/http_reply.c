@@ -295,6 +295,52 @@ void http_stream_end(struct http_exchange *x)
 	end_reply(x);
 }
 
+/* ---- answers of known length from memory -------------------------------- */
+
+void http_content_begin(struct http_exchange *x, const struct http_reply *reply,
+			uint64_t length)
+{
+	struct text head;
+
+	x->content_left = 0;
+	if (!begin_reply(x, reply))
+		return;
+	head = format_head(x, reply, LENGTH_KNOWN, length);
+	x->content_left = x->bodyless ? 0 : length;
+	x->reply = REPLY_CONTENT;
+	send_two(x, &head, span_make(NULL, 0), x->content_left > 0);
+	if (x->content_left == 0)
+		end_reply(x);
+}
+
+size_t http_content_send(struct http_exchange *x, const struct span *pieces,
+			 size_t n_pieces)
+{
+	struct iovec iov[HTTP_CONTENT_PIECES];
+	size_t n, offered = 0;
+
+	if (x->c->state != CONNECTION_EXCHANGE)
+		return 0;
+	CHECK(x->reply == REPLY_CONTENT && n_pieces <= HTTP_CONTENT_PIECES);
+	for (size_t i = 0; i < n_pieces; i++) {
+		/* iovec has no const; sendmsg(2) does not write */
+		memcpy(&iov[i].iov_base, &pieces[i].ptr, sizeof(pieces[i].ptr));
+		iov[i].iov_len = pieces[i].len;
+		offered += pieces[i].len;
+	}
+	CHECK(offered <= x->content_left);
+	n = connection_send_some(x->c, iov, (int)n_pieces);
+	x->content_left -= n;
+	if (x->content_left == 0)
+		end_reply(x);
+	return n;
+}
+
+uint64_t http_content_left(const struct http_exchange *x)
+{
+	return x->content_left;
+}
+
 /* ---- answers from a file ------------------------------------------------- */
 
 void reply_close_file(struct http_exchange *x)
@@ -413,6 +459,10 @@ void reply_on_writable(struct http_exchange *x)
 	switch (x->reply) {
 	case REPLY_STREAM:
 		if (had_output && x->ops && x->ops->on_writable)
+			x->ops->on_writable(x->owner);
+		break;
+	case REPLY_CONTENT:
+		if (x->ops && x->ops->on_writable)
 			x->ops->on_writable(x->owner);
 		break;
 	case REPLY_FILE:

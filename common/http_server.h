@@ -116,7 +116,10 @@ struct http_exchange_ops {
 	 * until AGAIN. Not called any more once the last byte was read.
 	 */
 	void (*on_body)(void *owner);
-	/* A streamed answer's buffer is empty again. NULL if never streamed. */
+	/*
+	 * A streamed answer's buffer is empty again, or the socket takes content
+	 * again. NULL if neither is ever used.
+	 */
 	void (*on_writable)(void *owner);
 	/*
 	 * The exchange is over: answer sent, or connection lost. `x` must not be
@@ -203,6 +206,28 @@ bool http_stream_write(struct http_exchange *x, struct span bytes);
 
 /* The streamed answer is complete; on_end follows. */
 void http_stream_end(struct http_exchange *x);
+
+/*
+ * Begin an answer of `length` bytes that come piece by piece from memory of the
+ * caller: http_content_send() until all were taken, which completes the answer
+ * (on_end follows). It is complete at once when it has no content (HEAD, length
+ * 0): http_content_left() tells.
+ */
+void http_content_begin(struct http_exchange *x, const struct http_reply *reply,
+			uint64_t length);
+
+/*
+ * Send straight from `pieces`, together at most what is left. Bytes that the
+ * socket took; fewer than offered: wait for on_writable, then offer the rest.
+ * Nothing is copied or kept. To give up in the middle: http_abort(), which tells
+ * the client that the content is not complete.
+ */
+#define HTTP_CONTENT_PIECES 64u
+size_t http_content_send(struct http_exchange *x, const struct span *pieces,
+			 size_t n_pieces);
+
+/* Bytes of the content that were not sent yet. */
+uint64_t http_content_left(const struct http_exchange *x);
 
 /*
  * Answer with `length` bytes of `fd` from `offset`, by sendfile(2) on a worker

@@ -99,6 +99,7 @@ enum reply_state {
 	REPLY_NONE,	/* not asked for yet */
 	REPLY_STREAM,	/* http_stream_write() may come */
 	REPLY_FILE,	/* the head is queued, file bytes follow */
+	REPLY_CONTENT,	/* http_content_send() may come */
 	REPLY_QUEUED,	/* all is given to the socket or to `out` */
 };
 
@@ -137,6 +138,7 @@ struct http_exchange {
 	int64_t waited_ms;		/* before wait_since, in this window */
 	uint64_t window_bytes;
 	struct reply_file file;
+	uint64_t content_left;		/* of REPLY_CONTENT */
 	struct err body_err;
 	struct http_exchange *next;	/* spare */
 	struct http1_head head;
@@ -235,6 +237,13 @@ void connection_dispose(struct http_connection *c);
  */
 void connection_send(struct http_connection *c, struct iovec *iov, int n_iov,
 		     bool more);
+
+/*
+ * Send what the socket takes now and keep nothing; bytes taken. A client that
+ * does not take all of it has to take more within write_timeout_ms.
+ */
+size_t connection_send_some(struct http_connection *c, struct iovec *iov,
+			    int n_iov);
 
 /* Is there answer data that the socket did not take yet? */
 bool connection_has_output(const struct http_connection *c);

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 
 #include "reader/answers.h"
+#include "reader/deliver.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 struct serve {
 	struct operation op;
 	struct store_lookup lookup;
+	struct delivery delivery;
 };
 
 /* ---- the fields that describe a committed object ------------------------- */
@@ -109,17 +111,39 @@ static void reply_without_content(struct http_exchange *x,
 	http_reply(x, &reply, span_make(NULL, 0));
 }
 
-/* Takes over `fd`. */
-static void reply_content(struct http_exchange *x, struct description *d,
-			  int fd, uint64_t size)
+/* From here on it is a file's or the store's own affair. */
+static void send_content(struct serve *s, const struct http_reply *reply,
+			 uint64_t first, uint64_t length)
 {
-	uint64_t first = 0, last = 0;
+	int fd = s->lookup.fd;
+
+	if (fd < 0) {
+		delivery_start(&s->delivery, &s->op, reply, &s->lookup, first,
+			       length);
+		return;
+	}
+	s->lookup.fd = -1;
+	http_reply_file(s->op.x, reply, fd, first, length);
+	operation_finish(&s->op);
+}
+
+static void refuse_content(struct serve *s, struct description *d, int status)
+{
+	if (s->lookup.fd >= 0)
+		close(s->lookup.fd);
+	reply_without_content(s->op.x, d, status);
+	operation_finish(&s->op);
+}
+
+static void reply_content(struct serve *s, struct description *d)
+{
+	uint64_t first = 0, last = 0, size = s->lookup.object.size;
 	struct http_reply reply;
 
-	switch (range_of(x, d->etag, size, &first, &last)) {
+	switch (range_of(s->op.x, d->etag, size, &first, &last)) {
 	case HTTP1_RANGE_NONE:
 		reply = reply_of(d, 200);
-		http_reply_file(x, &reply, fd, 0, size);
+		send_content(s, &reply, 0, size);
 		return;
 	case HTTP1_RANGE_ONE:
 		snprintf(d->range, sizeof(d->range),
@@ -127,43 +151,63 @@ static void reply_content(struct http_exchange *x, struct description *d,
 			 size);
 		add_field(d, "Content-Range", d->range);
 		reply = reply_of(d, 206);
-		http_reply_file(x, &reply, fd, first, last - first + 1);
+		send_content(s, &reply, first, last - first + 1);
 		return;
 	case HTTP1_RANGE_BAD:
 		break;
 	}
-	close(fd);
 	snprintf(d->range, sizeof(d->range), "bytes */%" PRIu64, size);
 	add_field(d, "Content-Range", d->range);
-	reply_without_content(x, d, 416);
+	refuse_content(s, d, 416);
 }
 
 static void on_content_found(void *arg, const struct err *err)
 {
 	struct serve *s = arg;
-	struct http_exchange *x = s->op.x;
-	struct store_lookup *lookup = &s->lookup;
 	struct description d;
 	int status;
 
-	if (!x || err) {
-		if (lookup->fd >= 0)
-			close(lookup->fd);
-		if (x)
-			http_reply_problem(x, err);
+	if (!s->op.x || err) {
+		if (s->lookup.fd >= 0)
+			close(s->lookup.fd);
+		if (s->op.x)
+			http_reply_problem(s->op.x, err);
 		operation_finish(&s->op);
 		return;
 	}
-	describe(&d, &lookup->object);
-	status = check_conditions(x, d.etag);
-	if (status == 0) {
-		reply_content(x, &d, lookup->fd, lookup->object.size);
-	} else {
-		close(lookup->fd);
-		reply_without_content(x, &d, status);
-	}
-	operation_finish(&s->op);
+	describe(&d, &s->lookup.object);
+	status = check_conditions(s->op.x, d.etag);
+	if (status == 0)
+		reply_content(s, &d);
+	else
+		refuse_content(s, &d, status);
 }
+
+/* Before the delivery has begun, on_content_found() sees that x is gone. */
+static void on_gone(void *arg)
+{
+	struct serve *s = arg;
+
+	delivery_on_gone(&s->delivery);
+}
+
+static void on_body(void *arg)
+{
+	(void)arg;	/* a GET has none */
+}
+
+static void on_writable(void *arg)
+{
+	struct serve *s = arg;
+
+	delivery_on_writable(&s->delivery);
+}
+
+static const struct http_exchange_ops serve_ops = {
+	.on_body = on_body,
+	.on_writable = on_writable,
+	.on_end = operation_on_end,
+};
 
 static void find(struct reader_thread *thread, struct http_exchange *x,
 		 const char *id, bool want_bytes, sink_done_fn *done)
@@ -176,7 +220,8 @@ static void find(struct reader_thread *thread, struct http_exchange *x,
 		http_reply_problem(x, &err);
 		return;
 	}
-	operation_attach(&s->op, x, &operation_ops);
+	s->op.on_gone = on_gone;
+	operation_attach(&s->op, x, &serve_ops);
 	CHECK(span_to_string(span_of(id), s->lookup.id, sizeof(s->lookup.id)));
 	s->lookup.want_bytes = want_bytes;
 	store_find(thread->reader->store, &s->lookup, thread->loop, done, s);

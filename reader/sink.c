@@ -377,6 +377,70 @@ bool sink_is_failed(const struct sink *sink)
 	return sink->state == SINK_FAILED;
 }
 
+void sink_describe(struct sink *sink, const struct object_details *details)
+{
+	CHECK(sink->op == SINK_IDLE);
+	CHECK(sink->state == SINK_OPEN || sink->state == SINK_STAGED);
+	sink->object.details = *details;
+}
+
+/* ---- content in no file -------------------------------------------------- */
+
+struct source *source_open(const struct store_lookup *found, uint64_t first,
+			   uint64_t length, struct loop *loop)
+{
+	struct store *store = found->store;
+	struct source *source;
+
+	CHECK(store->type->source_new && found->fd < 0);
+	CHECK(first <= found->object.size &&
+	      length <= found->object.size - first);
+	source = store->type->source_new(found);
+	if (!source)
+		return NULL;
+	source->store = store;
+	source->loop = loop;
+	source->at = first;
+	source->end = first + length;
+	return source;
+}
+
+void source_next(struct source *source, sink_done_fn *done, void *arg)
+{
+	CHECK(!source->busy);
+	source->busy = true;
+	source->done = done;
+	source->arg = arg;
+	source->err = ERR_INIT;
+	source->n_pieces = 0;
+	if (source->at == source->end)
+		source_end(source);
+	else
+		source->store->type->source_next(source);
+}
+
+void source_end(struct source *source)
+{
+	CHECK(source->busy && source->at <= source->end);
+	source->busy = false;
+	call_done(source->done, source->arg, &source->err);
+}
+
+const struct span *source_pieces(const struct source *source, size_t *n)
+{
+	*n = source->n_pieces;
+	return source->pieces;
+}
+
+void source_close(struct source **sourcep)
+{
+	struct source *source = *sourcep;
+
+	*sourcep = NULL;
+	if (source)
+		source->store->type->source_free(source);
+}
+
 /* ---- committed objects --------------------------------------------------- */
 
 static void begin_lookup(struct store *store, struct store_lookup *lookup,
@@ -419,6 +483,7 @@ void store_list(struct store *store, struct store_list *list, struct loop *loop,
 	list->rows = NULL;
 	list->n_rows = 0;
 	list->more = false;
+	list->last_key[0] = '\0';
 	list->done = done;
 	list->arg = arg;
 	list->err = ERR_INIT;

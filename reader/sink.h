@@ -40,7 +40,19 @@ struct reader_settings;
 
 #define OBJECT_NAME_SIZE 1025		/* UTF-8 and a NUL; data, never a path */
 #define OBJECT_TYPE_SIZE 256
+#define OBJECT_TITLE_SIZE 512
+#define OBJECT_METADATA_SIZE 2048	/* JSON text and a NUL */
 #define OBJECT_SIZE_UNKNOWN UINT64_MAX
+
+/*
+ * What people say about an object besides its name; known at the latest when
+ * it is committed. Each "" when it was not given.
+ */
+struct object_details {
+	char title[OBJECT_TITLE_SIZE];		/* UTF-8, for search */
+	char creator[OBJECT_TITLE_SIZE];	/* UTF-8, for search */
+	char metadata[OBJECT_METADATA_SIZE];	/* a JSON object of strings */
+};
 
 /* What is known of an object; plain data, copied freely. */
 struct object {
@@ -50,6 +62,7 @@ struct object {
 	uint64_t size;			/* OBJECT_SIZE_UNKNOWN until staged */
 	char sha256[DIGEST_HEX_SIZE];	/* "" until staged */
 	uint64_t created_ms;		/* wall clock; of the stage once staged */
+	struct object_details details;
 };
 
 /* Ends an operation; `err` is NULL for success and valid during the call only. */
@@ -127,6 +140,12 @@ void sink_suspend(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		  void *arg);
 
 /*
+ * Say what the details of the object are, from OPEN or STAGED; nothing is stored
+ * before the commit. Copies *details.
+ */
+void sink_describe(struct sink *sink, const struct object_details *details);
+
+/*
  * Durable and visible when done says success. From STAGED. Success too when an
  * object of the same id, size and digest was committed before; ERR_CONFLICT
  * when another one of that id was.
@@ -174,7 +193,12 @@ struct store_lookup {
 	char id[UUID_TEXT_SIZE];
 	bool want_bytes;	/* also open the content for reading */
 	struct object object;	/* result */
-	int fd;			/* result when want_bytes: caller closes; else -1 */
+	/*
+	 * The content when want_bytes: a file, which the caller closes, or -1:
+	 * then source_open() reads it.
+	 */
+	int fd;
+	uint64_t handle;	/* the store's own number of the object */
 	struct job job;
 	sink_done_fn *done;
 	void *arg;
@@ -183,26 +207,79 @@ struct store_lookup {
 void store_find(struct store *store, struct store_lookup *lookup,
 		struct loop *loop, sink_done_fn *done, void *arg);
 
+/*
+ * Content of a store that keeps it in no file: one range, piece by piece. The
+ * store reads ahead by a bounded amount, and holds no transaction and no
+ * connection while the consumer takes its time.
+ *
+ *   source_open ─▶ source_next … done ─▶ source_pieces ─▶ source_next … ─▶ source_close
+ */
+struct source;
+
+/*
+ * Read `length` bytes from `first` of what store_find() found with want_bytes
+ * and no fd; within the object. Used on `loop` only. NULL when out of memory.
+ */
+struct source *source_open(const struct store_lookup *found, uint64_t first,
+			   uint64_t length, struct loop *loop);
+
+/*
+ * Get the next piece: done(arg, NULL) once there is one, or the range has ended
+ * (then source_pieces() is empty), maybe within this call; or the reason. One at
+ * a time. Ends the validity of the piece before.
+ */
+void source_next(struct source *source, sink_done_fn *done, void *arg);
+
+/*
+ * The piece: *n spans (at most HTTP_CONTENT_PIECES) that follow each other,
+ * valid until source_next() or source_close().
+ */
+const struct span *source_pieces(const struct source *source, size_t *n);
+
+/* End it, at any time: a source_next() that runs is forgotten. Nulls *source. */
+void source_close(struct source **source);
+
 /* Delete a committed object; success also when there is none. Uses lookup->id. */
 void store_delete(struct store *store, struct store_lookup *lookup,
 		  struct loop *loop, sink_done_fn *done, void *arg);
 
 #define STORE_LIST_MAX 1000u
 
+/* Orders of a list; equal keys are in the order of ids. */
+enum store_sort {
+	STORE_BY_ID,		/* by id, which begins with the time */
+	STORE_BY_NAME,		/* by the bytes of the name */
+	STORE_BY_SIZE,
+	STORE_BY_RELEVANCE,	/* best match of the query first */
+};
+
 /*
- * One page of committed objects, ascending by id, ids greater than `after`,
- * whose names contain `query` (ASCII letters without case; "" = all), at most
- * `limit` (1 … STORE_LIST_MAX). `rows` is malloc'ed by the type, freed by the
- * caller with free(); more is true when a further page may have rows.
+ * One page of committed objects that match everything asked for. A query ("" =
+ * all) is looked for in name, title and creator; how exactly is the store's
+ * affair: a plain one wants it to be part of one of them (ASCII letters without
+ * case) and finds all equally relevant, a database also finds words with
+ * mistakes.
+ *
+ * Keyset paging: the page begins behind the row that has the key `after_key` and
+ * the id `after` ("" = at the beginning); both are of the last row of the page
+ * before, the key as its `last_key` said. `rows` is malloc'ed by the type, freed
+ * by the caller with free(); more is true when a further page may have rows.
  */
 struct store_list {
 	struct store *store;
 	char query[OBJECT_NAME_SIZE];
+	char content_type[OBJECT_TYPE_SIZE];	/* whole, "audio/" or ""; no case */
+	uint64_t from_ms, until_ms;	/* created in [from, until); 0 = open */
+	uint64_t min_size, max_size;	/* bytes, both inclusive; max 0 = open */
+	enum store_sort sort;
+	bool descending;		/* not for relevance */
 	char after[UUID_TEXT_SIZE];
-	size_t limit;
+	char after_key[OBJECT_NAME_SIZE];	/* "" when sorted by id */
+	size_t limit;			/* 1 … STORE_LIST_MAX */
 	struct object *rows;	/* result */
 	size_t n_rows;
 	bool more;
+	char last_key[OBJECT_NAME_SIZE];	/* of the last row, as text */
 	struct job job;
 	sink_done_fn *done;
 	void *arg;

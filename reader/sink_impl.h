@@ -16,6 +16,8 @@
 #ifndef READER_SINK_IMPL_H
 #define READER_SINK_IMPL_H
 
+#include "common/http_server.h"
+
 #include "reader/sink.h"
 
 #include <pthread.h>
@@ -38,6 +40,16 @@ struct sink_type {
 	void (*find)(struct store_lookup *lookup, struct loop *loop);
 	void (*remove)(struct store_lookup *lookup, struct loop *loop);
 	void (*list)(struct store_list *list, struct loop *loop);
+
+	/*
+	 * NULL in types whose lookups give an fd, or no content. Zeroed but for
+	 * the type's own members; NULL when out of memory.
+	 */
+	struct source *(*source_new)(const struct store_lookup *found);
+	/* Fill pieces from `at`, advance it, then source_end(). */
+	void (*source_next)(struct source *source);
+	/* Free it, also while source_next runs: no source_end() then. */
+	void (*source_free)(struct source *source);
 
 	/* Zeroed but for the type's own members; NULL when out of memory. */
 	struct sink *(*sink_new)(struct store *store);
@@ -114,6 +126,22 @@ void sink_end(struct sink *sink);
 void store_probe_end(void *probe);
 void store_lookup_end(void *lookup);
 void store_list_end(void *list);
+
+/* One range that is being read; a type's own struct begins with it. */
+struct source {
+	struct store *store;
+	struct loop *loop;
+	uint64_t at, end;	/* bytes of the object: next, behind the last */
+	struct span pieces[HTTP_CONTENT_PIECES];
+	size_t n_pieces;
+	bool busy;		/* source_next() runs */
+	sink_done_fn *done;
+	void *arg;
+	struct err err;
+};
+
+/* source_next() has ended, well unless source->err is set. */
+void source_end(struct source *source);
 
 /* A number for tables by identifier (FNV-1a). */
 uint32_t object_id_hash(const char *id);
