@@ -81,6 +81,12 @@ struct store *store_open(const char *kind, const struct reader_settings *setting
 /* Close *store and null it; no sink may be left. */
 void store_close(struct store **store);
 
+/*
+ * `loop` is about to be freed, and its thread has ended: give up what the store
+ * keeps there. No sink, source or request may be left on it.
+ */
+void store_leave(struct store *store, struct loop *loop);
+
 /* The kind's name, "file". */
 const char *store_kind(const struct store *store);
 
