@@ -15,8 +15,9 @@
  * makes the sink FAILED and from then on only sink_abort() is allowed. The
  * wrappers below check this sequence; types are only called through them.
  *
- * A sink belongs to whoever holds it, one thread at a time; between operations
- * it may be handed to another thread.
+ * A sink belongs to whoever holds it, one thread at a time. It may be handed to
+ * another thread after open, suspend, stage or commit; from a write to the next
+ * of these it stays with one loop, where its store may be at work in between.
  *
  * The wrapper counts the bytes and the type computes SHA-256 over what it really
  * stored, wherever it runs (a file's worker thread; the loop for discard).

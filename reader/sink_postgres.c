@@ -58,6 +58,7 @@ struct pg_sink {
 	bool wants_end;
 	bool tail_stored;		/* the tail is a row of the table, too */
 	bool blocked;			/* on_room will come */
+	bool bound;			/* a write has left the slice open */
 	struct err slice_err;		/* it failed, maybe between operations */
 	struct timer timer;		/* of an idle slice; of the next try */
 	/* the running write */
@@ -95,6 +96,7 @@ static void end_moving(struct pg_sink *sink)
 {
 	CHECK(sink->moving);
 	sink->moving = false;
+	sink->bound = sink->slice != SLICE_NONE;
 	end_if_done(sink);
 }
 
@@ -429,8 +431,7 @@ static bool choose_pool(struct pg_sink *sink)
 	struct pg_pool *pool = pg_store_pool(sink->base.store, sink->base.loop,
 					     &sink->base.err);
 
-	/* An open slice stays with its loop, and so does who writes it. */
-	CHECK(!pool || sink->slice == SLICE_NONE || sink->pool == pool);
+	CHECK(!pool || !sink->bound || sink->pool == pool);
 	sink->pool = pool;
 	if (pool)
 		return true;
