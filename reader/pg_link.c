@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BIT(state) (1u << PG_LINK_##state)
 
@@ -176,6 +177,8 @@ static void run_prepared(struct pg_link *link);
 /* Keep the first error, otherwise the last result. */
 static void keep_result(struct pg_link *link, PGresult *result)
 {
+	if (strncmp(PQcmdStatus(result), "UPDATE ", 7) == 0)
+		link->changed = strtoll(PQcmdTuples(result), NULL, 10);
 	if (link->result && !pg_result_is_good(link->result)) {
 		PQclear(result);
 		return;
@@ -505,15 +508,12 @@ void pg_link_run_sql(struct pg_link *link, const char *sql, int n_params,
 
 /* ---- COPY ---------------------------------------------------------------- */
 
-/* Statements of one simple query are one transaction (manual, 55.2.2.1). */
-#define COPY_SQL                                    \
-	"SET LOCAL synchronous_commit TO off; "     \
-	"COPY chunk (object, seq, data) FROM STDIN BINARY"
-
-void pg_link_copy_begin(struct pg_link *link, pg_done_fn *done, void *arg)
+void pg_link_copy_begin(struct pg_link *link, const char *sql,
+			pg_done_fn *done, void *arg)
 {
 	begin(link, PG_LINK_COPY_BEGIN, done, arg);
-	sent(link, PQsendQuery(link->conn, COPY_SQL));
+	link->changed = 0;
+	sent(link, PQsendQuery(link->conn, sql));
 }
 
 bool pg_link_takes_rows(const struct pg_link *link)

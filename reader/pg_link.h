@@ -60,7 +60,7 @@ struct pg_link {
 	pg_done_fn *done;
 	void *arg;
 	enum pg_statement statement;
-	const char *sql;		/* of COPY */
+	int64_t changed;		/* by an UPDATE before COPY */
 	char params_text[PG_MAX_PARAMS][24];	/* numbers */
 	const char *params[PG_MAX_PARAMS];
 	PGresult *result;		/* the last one so far */
@@ -112,11 +112,12 @@ void pg_link_run_sql(struct pg_link *link, const char *sql, int n_params,
 		     pg_done_fn *done, void *arg);
 
 /*
- * Begin COPY … FROM STDIN in a transaction of its own that need not be flushed to
- * disk by itself: the commit that stages the object flushes it. From IDLE; done
- * without error: COPY.
+ * Run SQL text of our own making that ends with COPY … FROM STDIN; its statements
+ * are one transaction (manual, 55.2.2.1). From IDLE; done without error: COPY,
+ * and `changed` is the number of rows that an UPDATE in it has changed.
  */
-void pg_link_copy_begin(struct pg_link *link, pg_done_fn *done, void *arg);
+void pg_link_copy_begin(struct pg_link *link, const char *sql,
+			pg_done_fn *done, void *arg);
 
 /*
  * Does the server take rows still? It may have ended the COPY, or the connection

@@ -25,6 +25,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define IDLE_MS 1000u		/* an open slice without bytes */
@@ -57,6 +59,7 @@ struct pg_sink {
 	bool header_sent;
 	bool wants_end;
 	bool tail_stored;		/* the tail is a row of the table, too */
+	uint32_t slice_seq;		/* the slice's first row */
 	bool blocked;			/* on_room will come */
 	bool bound;			/* a write has left the slice open */
 	struct err slice_err;		/* it failed, maybe between operations */
@@ -196,6 +199,15 @@ static void end_slice(struct pg_sink *sink)
 	pg_link_copy_end(sink->link, on_slice_ended, sink);
 }
 
+static void fail_for_loss(struct pg_sink *sink)
+{
+	struct err err = ERR_INIT;
+
+	err_set(&err, ERR_STORE,
+		"the object, or a part of it, is gone from the database");
+	fail_slice(sink, &err);
+}
+
 static void on_copy_begun(void *arg, PGresult *result, const struct err *err)
 {
 	struct pg_sink *sink = arg;
@@ -205,16 +217,36 @@ static void on_copy_begun(void *arg, PGresult *result, const struct err *err)
 		fail_slice(sink, err);
 		return;
 	}
+	if (sink->link->changed != 1) {
+		fail_for_loss(sink);
+		return;
+	}
 	set_slice(sink, SLICE_OPEN);
+	sink->slice_seq = sink->rows.seq;
 	sink->slice_bytes = 0;
 	sink->header_sent = false;
 	advance(sink);
 }
 
+/*
+ * A slice need not be flushed to disk: the commit that stages the object flushes
+ * all before it. But a server that crashes may lose the last slices and go on
+ * without them. So each one notes in the object's row where it begins, and
+ * refuses when the one before is not noted there; the stage asks the same.
+ */
 static void begin_copy(struct pg_sink *sink)
 {
+	char sql[300];
+
+	snprintf(sql, sizeof(sql),
+		 "SET LOCAL synchronous_commit TO off; "
+		 "UPDATE object SET n_chunks = %" PRIu32
+		 " WHERE key = %" PRId64 " AND n_chunks = %" PRIu32
+		 " AND state IN (1, 2); "
+		 "COPY chunk (object, seq, data) FROM STDIN BINARY",
+		 sink->rows.seq, sink->key, sink->slice_seq);
 	set_slice(sink, SLICE_BEGINNING);
-	pg_link_copy_begin(sink->link, on_copy_begun, sink);
+	pg_link_copy_begin(sink->link, sql, on_copy_begun, sink);
 }
 
 static void on_cleaned(void *arg, PGresult *result, const struct err *err)
@@ -507,7 +539,8 @@ static void on_staged(void *arg, PGresult *result, const struct err *err)
 		sink->base.err = *err;
 	else if (pg_changed(result) != 1)
 		err_set(&sink->base.err, ERR_STORE,
-			"the object's row is gone from the database");
+			"the object, or a part of it, is gone from the "
+			"database");
 	PQclear(result);
 	end_moving(sink);
 }
@@ -522,6 +555,7 @@ static void bind_stage(void *arg, struct pg_link *link)
 	pg_link_text(link, 2, object->sha256);
 	pg_link_number(link, 3, (int64_t)object->created_ms);
 	pg_link_text(link, 4, object->content_type);
+	pg_link_number(link, 5, sink->slice_seq);
 }
 
 static void start_stage(struct pg_sink *sink)
