@@ -425,8 +425,8 @@ static void *run(void *arg)
 		struct err err = ERR_INIT;
 		int rc = keep_house(house, &err);
 
-		if (rc < 0 && !failed)
-			log_line(LOG_WARN, "housekeeping",
+		if (rc < 0)
+			log_line(failed ? LOG_DEBUG : LOG_WARN, "housekeeping",
 				 LOG_STR("result", "failed"),
 				 LOG_STR("reason", err.text));
 		failed = rc < 0;
