@@ -130,6 +130,16 @@ static bool is_media_type(struct span type)
 	       !span_eq(type, UNKNOWN);
 }
 
+/*
+ * An MP3 whose ID3v2 tag (with a picture of the cover, say) fills all the first
+ * bytes: libmagic would want to see what follows the tag.
+ */
+static bool is_tagged_mp3(const struct sniff_head *head)
+{
+	return head->len > 10 && memcmp(head->bytes, "ID3", 3) == 0 &&
+	       head->bytes[3] >= 2 && head->bytes[3] <= 4;
+}
+
 void sniffer_look(struct sniffer *sniffer, const struct sniff_head *head,
 		  char content_type[OBJECT_TYPE_SIZE])
 {
@@ -139,5 +149,7 @@ void sniffer_look(struct sniffer *sniffer, const struct sniff_head *head,
 	type = span_of(magic_buffer(sniffer->magic, head->bytes, head->len));
 	if (type.len < OBJECT_TYPE_SIZE && is_media_type(type))
 		CHECK(span_to_string(type, content_type, OBJECT_TYPE_SIZE));
+	else if (is_tagged_mp3(head))
+		snprintf(content_type, OBJECT_TYPE_SIZE, "audio/mpeg");
 	pthread_mutex_unlock(&sniffer->lock);
 }
