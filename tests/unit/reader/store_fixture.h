@@ -200,6 +200,7 @@ UNUSED static enum err_code list_page(const char *query, const char *after,
 				      size_t limit)
 {
 	free(list.rows);
+	free(list.scores);
 	list = (struct store_list){ .limit = limit };
 	snprintf(list.query, sizeof(list.query), "%s", query);
 	snprintf(list.after, sizeof(list.after), "%s", after);

@@ -159,6 +159,109 @@ START_TEST(a_description_comes_back_as_it_was_given)
 }
 END_TEST
 
+static void fill_details(struct object_details *details, const char *title)
+{
+	snprintf(details->title, sizeof(details->title), "%s", title);
+	memset(details->creator, 'c', sizeof(details->creator) - 1);
+	details->creator[sizeof(details->creator) - 1] = '\0';
+	snprintf(details->metadata, sizeof(details->metadata),
+		 "{\"k\":\"\\\"\\\\\\n'; --\",\"ö\":\"%0*d\"}", 2000, 0);
+}
+
+/* A staged object of a content, described; the caller commits. */
+static struct sink *stage_described(unsigned int number, const char *title)
+{
+	struct object_details details;
+	struct sink *sink = open_sink(number);
+
+	MUST(write_text(sink, "content"));
+	MUST(CALL(sink_stage, sink));
+	fill_details(&details, title);
+	sink_describe(sink, &details);
+	return sink;
+}
+
+START_TEST(details_that_came_after_the_stage_come_back)
+{
+	struct object_details details;
+	struct sink *sink;
+
+	use(_i);
+	sink = stage_described(1, "Größe \"x\"");
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, false));
+	fill_details(&details, "Größe \"x\"");
+	ck_assert_str_eq(lookup.object.details.title, details.title);
+	ck_assert_str_eq(lookup.object.details.creator, details.creator);
+	ck_assert_str_eq(lookup.object.details.metadata, details.metadata);
+	expect_text(1, "content");
+}
+END_TEST
+
+START_TEST(the_last_details_before_the_commit_count)
+{
+	struct object_details none = { .title = "" };
+	struct sink *sink;
+
+	use(_i);
+	sink = stage_described(1, "first");
+	sink_describe(sink, &none);
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.details.title, "");
+	ck_assert_str_eq(lookup.object.details.metadata, "");
+}
+END_TEST
+
+START_TEST(a_repeated_commit_changes_no_details)
+{
+	struct sink *sink;
+
+	use(_i);
+	for (int i = 0; i < 2; i++) {
+		sink = stage_described(1, i ? "second" : "first");
+		MUST(CALL(sink_commit, sink));
+		sink_close(&sink);
+	}
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.details.title, "first");
+}
+END_TEST
+
+START_TEST(an_aborted_description_leaves_nothing)
+{
+	struct sink *sink;
+
+	use(_i);
+	sink = stage_described(1, "title");
+	MUST(CALL(sink_abort, sink));
+	expect_nothing(1);
+}
+END_TEST
+
+START_TEST(an_unknown_type_is_told_from_the_first_bytes)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	settings.sniff = true;
+	use(_i);
+	snprintf(object.content_type, sizeof(object.content_type),
+		 "application/octet-stream");
+	sink = open_object(&object);
+	MUST(write_text(sink, "%PD"));
+	MUST(write_text(sink, "F-1.4\n"));
+	MUST(CALL(sink_stage, sink));
+	ck_assert_str_eq(sink_object(sink)->content_type, "application/pdf");
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.content_type, "application/pdf");
+}
+END_TEST
+
 START_TEST(an_empty_object_is_an_object)
 {
 	use(_i);
@@ -579,6 +682,149 @@ START_TEST(a_query_goes_on_after_a_page)
 }
 END_TEST
 
+START_TEST(a_query_looks_in_title_and_creator_too)
+{
+	struct sink *sink;
+
+	use(_i);
+	store_many(3);
+	sink = stage_described(7, "Blue in Green");
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(list_page("blue", "", 10));
+	ck_assert_uint_eq(list.n_rows, 1);
+	ck_assert_str_eq(list.rows[0].details.title, "Blue in Green");
+	MUST(list_page("CCCC", "", 10));
+	ck_assert_uint_eq(list.n_rows, 1);
+}
+END_TEST
+
+/* Objects whose names and sizes come in another order than their ids. */
+static void store_mixed(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		struct object object = make_object(i);
+		struct sink *sink;
+
+		snprintf(object.name, sizeof(object.name), "n%u", i * 7 % 5);
+		snprintf(object.content_type, sizeof(object.content_type),
+			 i % 2 ? "audio/x" : "Audio/Y; a=b");
+		sink = open_object(&object);
+		MUST(write_bytes(sink, "0123456789", 1 + i * 3 % 10));
+		MUST(CALL(sink_stage, sink));
+		MUST(CALL(sink_commit, sink));
+		sink_close(&sink);
+	}
+}
+
+static enum err_code next_page(void)
+{
+	struct store_list next = { .sort = list.sort,
+				   .descending = list.descending,
+				   .limit = list.limit };
+
+	if (list.n_rows > 0) {
+		memcpy(next.after, list.rows[list.n_rows - 1].id,
+		       sizeof(next.after));
+		memcpy(next.after_key, list.last_key, sizeof(next.after_key));
+	}
+	free(list.rows);
+	free(list.scores);
+	list = next;
+	ended = false;
+	store_list(store, &list, loop, on_ended, &last);
+	return wait_end();
+}
+
+static int compare_rows(const struct object *a, const struct object *b)
+{
+	int order = 0;
+
+	if (list.sort == STORE_BY_NAME)
+		order = strcmp(a->name, b->name);
+	else if (list.sort == STORE_BY_SIZE)
+		order = a->size < b->size ? -1 : a->size > b->size;
+	if (order == 0)
+		order = strcmp(a->id, b->id);
+	return list.descending ? -order : order;
+}
+
+/* Every object once, each behind the one before. */
+static void walk(unsigned int n)
+{
+	struct object before;
+	unsigned int seen = 0;
+
+	do {
+		MUST(next_page());
+		ck_assert_uint_le(list.n_rows, list.limit);
+		for (size_t i = 0; i < list.n_rows; i++, seen++) {
+			if (seen > 0)
+				ck_assert_int_lt(compare_rows(&before,
+							      &list.rows[i]),
+						 0);
+			before = list.rows[i];
+		}
+	} while (list.more);
+	ck_assert_uint_eq(seen, n);
+}
+
+START_TEST(every_order_has_its_pages_in_both_directions)
+{
+	static const size_t limits[] = { 1, 4, 23, 24 };
+
+	use(_i);
+	store_mixed(23);
+	for (int sort = STORE_BY_ID; sort <= STORE_BY_SIZE; sort++)
+		for (size_t i = 0; i < 8; i++) {
+			free(list.rows);
+			list = (struct store_list){
+				.sort = (enum store_sort)sort,
+				.descending = i % 2,
+				.limit = limits[i / 2],
+			};
+			walk(23);
+		}
+}
+END_TEST
+
+static size_t count_found(struct store_list wanted)
+{
+	free(list.rows);
+	free(list.scores);
+	list = wanted;
+	list.limit = STORE_LIST_MAX;
+	ended = false;
+	store_list(store, &list, loop, on_ended, &last);
+	MUST(wait_end());
+	return list.n_rows;
+}
+
+START_TEST(filters_select_by_type_size_and_time)
+{
+	uint64_t at;
+
+	use(_i);
+	store_mixed(10);
+	MUST(find(5, false));
+	at = lookup.object.created_ms;
+	ck_assert_uint_eq(count_found((struct store_list){
+				  .content_type = "audio/" }), 10);
+	ck_assert_uint_eq(count_found((struct store_list){
+				  .content_type = "AUDIO/y" }), 5);
+	ck_assert_uint_eq(count_found((struct store_list){
+				  .content_type = "audio" }), 0);
+	ck_assert_uint_eq(count_found((struct store_list){ .min_size = 2,
+							   .max_size = 4 }), 3);
+	ck_assert_uint_ge(count_found((struct store_list){ .from_ms = at }), 5);
+	ck_assert_uint_le(count_found((struct store_list){ .until_ms = at }),
+			  5);
+	ck_assert_uint_eq(count_found((struct store_list){ .from_ms = at,
+							   .until_ms = at }),
+			  0);
+}
+END_TEST
+
 /* ---- bugs of the caller -------------------------------------------------- */
 
 START_TEST(commit_before_stage_is_a_bug)
@@ -622,6 +868,11 @@ END_TEST
 	X(an_object_is_visible_only_after_its_commit) \
 	X(a_staged_object_knows_its_size_and_digest) \
 	X(a_description_comes_back_as_it_was_given) \
+	X(details_that_came_after_the_stage_come_back) \
+	X(the_last_details_before_the_commit_count) \
+	X(a_repeated_commit_changes_no_details) \
+	X(an_aborted_description_leaves_nothing) \
+	X(an_unknown_type_is_told_from_the_first_bytes) \
 	X(an_empty_object_is_an_object) \
 	X(objects_of_all_sizes_are_stored) \
 	X(one_byte_at_a_time_is_stored) \
@@ -647,12 +898,17 @@ END_TEST
 	X(pages_follow_each_other_by_identifier) \
 	X(a_page_that_takes_all_has_no_more) \
 	X(a_query_selects_by_name_without_case) \
-	X(a_query_goes_on_after_a_page)
+	X(a_query_goes_on_after_a_page) \
+	X(a_query_looks_in_title_and_creator_too) \
+	X(every_order_has_its_pages_in_both_directions) \
+	X(filters_select_by_type_size_and_time)
 
 static void free_list(void)
 {
 	free(list.rows);
+	free(list.scores);
 	list.rows = NULL;
+	list.scores = NULL;
 }
 
 static void add_cases(Suite *suite)
