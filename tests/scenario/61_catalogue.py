@@ -1,6 +1,9 @@
 """What people say about their uploads is kept, found, listed and paged."""
 import base64
 import json
+import os
+import pathlib
+import signal
 import subprocess
 import urllib.parse
 import zlib
@@ -402,6 +405,50 @@ class Sniffing(Scenario):
         box = self.reader(MAGIC=self.folder / "none")
         self.assertTrue(box.log_lines("level=warn", "event=sniff"), box.log())
         self.assertEqual(self.type_of(box, 1, PNG), "application/octet-stream")
+
+    def helper_of(self, box):
+        """The process that looks at contents; None when there is none."""
+        for task in pathlib.Path(f"/proc/{box.pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                name = pathlib.Path(f"/proc/{child}/comm").read_text()
+                if name == "reader-sniff\n":
+                    return int(child)
+        return None
+
+    def test_a_helper_that_dies_costs_one_type_and_is_replaced(self):
+        box = self.reader()
+        self.assertEqual(self.type_of(box, 1, PNG), "image/png")
+        first = self.helper_of(box)
+        os.kill(first, signal.SIGKILL)
+        self.assertEqual(self.type_of(box, 2, PNG), "application/octet-stream")
+        self.assertTrue(box.log_lines("event=sniff", "died or hung"))
+        number = iter(range(3, 250))
+        wait_until(lambda: self.type_of(box, next(number), PNG) == "image/png",
+                   "another one is started")
+        self.assertNotIn(self.helper_of(box), (None, first))
+
+    def test_a_helper_that_hangs_does_not_hold_an_upload_up(self):
+        box = self.reader()
+        os.kill(self.helper_of(box), signal.SIGSTOP)
+        self.assertEqual(self.type_of(box, 1, PNG), "application/octet-stream")
+
+    def test_the_helper_holds_nothing_and_ends_with_its_reader(self):
+        box = self.reader()
+        helper = self.helper_of(box)
+        held = {os.readlink(fd) for fd in
+                pathlib.Path(f"/proc/{helper}/fd").iterdir()}
+        self.assertEqual(len(held), 2, held)    # /dev/null and its socket
+        limits = pathlib.Path(f"/proc/{helper}/limits").read_text()
+        self.assertRegex(limits, r"Max open files +0 +0")
+        box.kill()
+        wait_until(lambda: not pathlib.Path(f"/proc/{helper}").exists(),
+                   "the helper is gone")
+        box.restart().wait_ready()
+        self.assertEqual(self.type_of(box, 1, PNG), "image/png")
+        helper = self.helper_of(box)
+        self.assertEqual(box.stop(), 0)
+        self.assertFalse(pathlib.Path(f"/proc/{helper}").exists())
+        box.may_fail = True
 
     def test_appended_objects_too(self):
         box = self.reader()
