@@ -12,6 +12,7 @@
 #include "common/utf8.h"
 
 #include <ctype.h>
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -411,6 +412,19 @@ static void bind_list(void *arg, struct pg_link *link)
 #define SCORE_COLUMN 10
 #define KEY_COLUMN 11
 
+/* A real, in binary: IEEE 754, most significant byte first. */
+static double score_of(const PGresult *result, int row)
+{
+	uint32_t bits;
+	float score;
+
+	CHECK(PQgetlength(result, row, SCORE_COLUMN) == sizeof(bits));
+	memcpy(&bits, PQgetvalue(result, row, SCORE_COLUMN), sizeof(bits));
+	bits = be32toh(bits);
+	memcpy(&score, &bits, sizeof(score));
+	return (double)score;
+}
+
 static void take_rows(struct store_list *list, const PGresult *result)
 {
 	size_t n = (size_t)PQntuples(result);
@@ -420,12 +434,16 @@ static void take_rows(struct store_list *list, const PGresult *result)
 	if (list->more)
 		n = list->limit;
 	list->rows = calloc(n ? n : 1, sizeof(*list->rows));
-	if (!list->rows) {
+	list->scores = calloc(n ? n : 1, sizeof(*list->scores));
+	list->ranked = true;
+	if (!list->rows || !list->scores) {
 		err_set(&list->err, ERR_MEMORY, "out of memory for a list");
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		pg_row_object(result, (int)i, &list->rows[i], &key);
+		list->scores[i] = score_of(result, (int)i);
+	}
 	list->n_rows = n;
 	if (n > 0)
 		take_text(result, (int)n - 1, KEY_COLUMN, list->last_key,

@@ -15,6 +15,8 @@ const struct config_row reader_config[] = {
 	     "Where to listen: port, :port or address:port. Without "
 	     "READER_TOKEN only loopback addresses are allowed, and "
 	     "127.0.0.1 is the default."),
+	CHECKED("PORT", port, "", address_check_listen_if_any,
+		"The same, when READER_HTTP_PORT is not set."),
 	SECRET("READER_TOKEN", token,
 	     "Bearer token that all requests but the probes must carry."),
 	CHOICE("READER_STORE", store, "file", store_kinds,
@@ -50,6 +52,9 @@ const struct config_row reader_config[] = {
 	       65536, UINT64_C(1) << 40, "bytes",
 	       "Content of one transaction; an object takes as many as it needs "
 	       "and stays invisible until the last."),
+	FLAG("READER_SNIFF", sniff, "true",
+	     "Tell the content type from the first bytes (libmagic) when the "
+	     "client gave none or application/octet-stream."),
 	NUMBER(CONFIG_SIZE, "READER_BUFFER_SIZE", buffer_size, "262144",
 	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
 	       "Memory of one upload: the ring between client and store."),
@@ -129,6 +134,8 @@ int reader_settings_load(struct reader_settings *s, char *const *env,
 	if (config_load(reader_config, reader_config_rows, prefixes, env, s,
 			err) < 0)
 		return -1;
+	if (!port_flag && s->port[0] && !config_is_set(env, "READER_HTTP_PORT"))
+		port_flag = s->port;
 	if (port_flag && config_set(reader_config, reader_config_rows,
 				    "READER_HTTP_PORT", port_flag, s, err) < 0)
 		return -1;

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 struct reader_settings {
-	char http_port[272];		/* READER_HTTP_PORT, as given */
+	char http_port[272];		/* READER_HTTP_PORT or PORT, as given */
+	char port[272];			/* PORT */
 	struct address address;		/* of it; loopback without a token */
 	uint64_t buffer_size;		/* READER_BUFFER_SIZE: of each upload */
 	int store;			/* READER_STORE: index in store_kinds */
@@ -28,6 +29,7 @@ struct reader_settings {
 	uint64_t db_timeout_ms;		/* READER_DB_TIMEOUT_MS: of a statement */
 	uint64_t db_start_timeout_ms;	/* READER_DB_START_TIMEOUT_MS */
 	uint64_t db_slice_bytes;	/* READER_DB_SLICE_BYTES: a transaction */
+	bool sniff;			/* READER_SNIFF */
 	char token[512];		/* READER_TOKEN */
 	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL, seconds there */
 	uint64_t max_uploads;		/* READER_MAX_UPLOADS */
@@ -53,7 +55,8 @@ extern const size_t reader_config_rows;
 
 /*
  * Load from `env` and check what spans several settings; `port_flag` overrides
- * READER_HTTP_PORT when not NULL. -1 with ERR_CONFIG.
+ * READER_HTTP_PORT when not NULL, PORT takes its place when it is not set. -1
+ * with ERR_CONFIG.
  */
 int reader_settings_load(struct reader_settings *settings, char *const *env,
 			 const char *port_flag, struct err *err) MUST_CHECK;

@@ -35,12 +35,13 @@ LIBRARY_OWNERS = {
     r"curl/": r"common/(http_client|http_call)",
     r"openssl/": r"common/",
     r"libpq-fe\.h": r"reader/(pg_|sink_postgres)",
+    r"magic\.h": r"reader/sniff_helper",
 }
 
 # Files that are pure: no library, socket, clock or log; what they may include.
 PURE = {
     "common": {"ring", "http1", "span", "err", "check", "config", "multipart",
-               "address", "utf8"},
+               "address", "utf8", "base64", "metadata"},
     "broadcaster": {"lag", "policy", "targets"},
 }
 PURE_SYSTEM = {
