@@ -420,8 +420,9 @@ void broadcast_complete(struct broadcast *b)
 	b->reading_held = false;
 }
 
-void broadcast_commit(struct broadcast *b)
+void broadcast_commit(struct broadcast *b, const struct metadata *metadata)
 {
+	b->context.metadata = metadata;
 	enter(b, BROADCAST_COMMITTING);
 	for (unsigned int i = 0; i < n_legs(b); i++)
 		if (b->legs[i].state == LEG_STAGED)

@@ -93,8 +93,11 @@ void broadcast_complete(struct broadcast *b);
 /* Reading is held (or not) because the ring is full: for the bottleneck. */
 void broadcast_hold(struct broadcast *b, bool held);
 
-/* Commit what is READY. */
-void broadcast_commit(struct broadcast *b);
+/*
+ * Commit what is READY; `metadata` (or NULL) goes with it to every reader and
+ * outlives the broadcast.
+ */
+void broadcast_commit(struct broadcast *b, const struct metadata *metadata);
 
 /*
  * Abort; `why` becomes b->err unless it has one. No effect once committed or

@@ -463,7 +463,7 @@ static void end_reading(struct ingest *in)
 		return;
 	enter(in, INGEST_COMMITTING);
 	for (unsigned int i = 1; i < in->n_objects; i++)
-		broadcast_commit(in->objects[i]);
+		broadcast_commit(in->objects[i], in->intake.metadata);
 }
 
 /* Tee: read, send, read on, as long as it moves, up to a turn's share. */
@@ -500,7 +500,7 @@ static void pump_committing(struct ingest *in)
 			return;
 	if (in->state == INGEST_COMMITTING &&
 	    in->objects[0]->phase == BROADCAST_READY) {
-		broadcast_commit(in->objects[0]);
+		broadcast_commit(in->objects[0], in->intake.metadata);
 		pump_objects(in);
 	}
 	if (in->state == INGEST_COMMITTING &&
@@ -693,7 +693,8 @@ static void enlist(struct ingest *in)
 }
 
 static struct ingest *new_ingest(struct front *front, struct http_exchange *x,
-				 const char *name, const char *key)
+				 const char *name, const char *key,
+				 bool shows_id)
 {
 	struct ingest *in = calloc(1, sizeof(*in));
 
@@ -710,6 +711,7 @@ static struct ingest *new_ingest(struct front *front, struct http_exchange *x,
 	in->rate_ms = in->started_ms;
 	in->is_form =
 		multipart_is_form(http_request_field(x, "Content-Type"));
+	in->shows_id = shows_id;
 	snprintf(in->name, sizeof(in->name), "%s", name);
 	snprintf(in->key, sizeof(in->key), "%s", key);
 	timer_init(&in->tick, front->loop, on_tick, in);
@@ -721,11 +723,12 @@ static void begin(struct ingest *in)
 	struct err why = ERR_INIT;
 
 	if (intake_init(&in->intake, in->x, in->is_form, &why) < 0 ||
-	    !add_object(in) ||
+	    intake_take_metadata(&in->intake, &why) < 0 || !add_object(in) ||
 	    (!in->is_form && describe_raw(in, &why) < 0)) {
 		fail(in, &why);
 		return;
 	}
+	intake_keep_fields(&in->intake);
 	timer_start(&in->tick, TICK_MS);
 	if (*in->key)
 		look_up(in);
@@ -746,7 +749,7 @@ static bool admit(struct front *front)
 }
 
 void ingest_start(struct front *front, struct http_exchange *x,
-		  const char *name, const char *key)
+		  const char *name, const char *key, bool shows_id)
 {
 	struct err why = ERR_INIT;
 	struct ingest *in = NULL;
@@ -757,7 +760,7 @@ void ingest_start(struct front *front, struct http_exchange *x,
 		metric_add(front->shared->uploads_rejected, 1);
 		return;
 	}
-	in = new_ingest(front, x, name, key);
+	in = new_ingest(front, x, name, key, shows_id);
 	if (!in) {
 		atomic_fetch_sub(&front->shared->n_uploads, 1);
 		err_set(&why, ERR_MEMORY, "out of memory; try again later");

@@ -8,7 +8,8 @@
  *
  * An ingest owns its ring and its broadcasts: one for a raw body, one for each
  * file of a form. A form is stored whole or not at all: its objects are staged
- * one after the other through the same ring and committed together at its end.
+ * one after the other through the same ring and committed together at its end,
+ * with what its other fields and Upload-Metadata say (intake.metadata).
  *
  * All facts (body bytes, targets, time) end in one deferred, level-triggered
  * pump; reading from the client is on while the mask of holds is 0.
@@ -57,6 +58,7 @@ struct ingest {
 	bool is_form;
 	bool body_ended;
 	bool is_repeated;		/* answered from an earlier upload */
+	bool shows_id;			/* the answer has the id at its top */
 	struct deferred pump;
 	struct timer tick;
 	struct lookup *lookup;
@@ -75,11 +77,12 @@ const char *ingest_state_name(enum ingest_state state);
 
 /*
  * Take an admitted upload request: attaches to `x` and goes on by itself until
- * the receipt is sent. `name`: of a raw body, decoded, maybe "". A refusal (bad
- * form, out of memory, too many uploads) is answered here as well.
+ * the receipt is sent. `name`: of a raw body, decoded, maybe "". `shows_id`: the
+ * answer has the (first) object's id beside its status. A refusal (bad form or
+ * metadata, out of memory, too many uploads) is answered here as well.
  */
 void ingest_start(struct front *front, struct http_exchange *x,
-		  const char *name, const char *key);
+		  const char *name, const char *key, bool shows_id);
 
 /* Abort it: `why` goes into the receipt (drain deadline, second signal). */
 void ingest_abort(struct ingest *ingest, const struct err *why);

@@ -22,6 +22,7 @@
 #include "broadcaster/front.h"
 #include "broadcaster/lag.h"
 #include "common/digest.h"
+#include "common/metadata.h"
 
 #define OBJECT_NAME_SIZE 1025		/* UTF-8 and a NUL */
 #define OBJECT_TYPE_SIZE 256
@@ -68,6 +69,7 @@ struct leg_context {
 	bool is_complete;	/* the ring's head is the object's end */
 	const struct leg *first; /* offered before all others; or NULL */
 	char sha256[DIGEST_HEX_SIZE];	/* what is to be committed */
+	const struct metadata *metadata; /* goes with the commit; or NULL */
 	void (*wake)(void *owner);	/* a fact was noted: pump soon */
 	void *owner;
 };

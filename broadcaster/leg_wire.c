@@ -431,6 +431,17 @@ enum wire_result wire_send_rest(struct leg *leg, struct err *err)
 
 /* ---- commit and other requests ------------------------------------------- */
 
+static void add_metadata(struct text *t, const struct leg *leg)
+{
+	char value[METADATA_FIELD_SIZE];
+
+	if (!leg->ctx->metadata)
+		return;
+	metadata_format(leg->ctx->metadata, value);
+	if (*value)
+		add(t, "Upload-Metadata: %s\r\n", value);
+}
+
 int wire_commit(struct leg *leg, struct err *err)
 {
 	struct text t;
@@ -441,16 +452,41 @@ int wire_commit(struct leg *leg, struct err *err)
 	add(&t, "POST /objects/%s/commit HTTP/1.1\r\n", leg->ctx->info->id);
 	add_common(&t, leg);
 	add_token(&t, leg);
+	add_metadata(&t, leg);
 	add(&t, "Repr-Digest: %s\r\nContent-Length: 0\r\n\r\n", digest);
 	return put_text(leg, &t, err);
+}
+
+/* Room for what belongs to a commit beside its path. */
+struct commit_fields {
+	char digest[DIGEST_FIELD_SIZE];
+	char metadata[METADATA_FIELD_SIZE];
+};
+
+static void add_commit_fields(struct http_call_request *request,
+			      struct http_call_header *headers,
+			      const struct leg_context *ctx,
+			      struct commit_fields *fields)
+{
+	digest_format_field(ctx->sha256, fields->digest);
+	headers[request->n_headers++] =
+		(struct http_call_header){ "Repr-Digest", fields->digest };
+	if (!ctx->metadata)
+		return;
+	metadata_format(ctx->metadata, fields->metadata);
+	if (*fields->metadata)
+		headers[request->n_headers++] = (struct http_call_header){
+			"Upload-Metadata", fields->metadata
+		};
 }
 
 struct http_call *wire_call(struct leg *leg, const char *method,
 			    const char *suffix, http_call_fn *fn)
 {
 	const struct broadcaster_settings *s = leg->ctx->front->settings;
-	char path[80], digest[DIGEST_FIELD_SIZE], bearer[600];
-	struct http_call_header headers[2];
+	char path[80], bearer[600];
+	struct commit_fields fields;
+	struct http_call_header headers[3];
 	struct http_call_request request = { .method = method,
 					     .path = path,
 					     .headers = headers,
@@ -460,9 +496,7 @@ struct http_call *wire_call(struct leg *leg, const char *method,
 	snprintf(path, sizeof(path), "/objects/%s%s", leg->ctx->info->id,
 		 suffix);
 	if (!strcmp(method, "POST")) {
-		digest_format_field(leg->ctx->sha256, digest);
-		headers[request.n_headers++] =
-			(struct http_call_header){ "Repr-Digest", digest };
+		add_commit_fields(&request, headers, leg->ctx, &fields);
 		request.timeout_ms = s->stage_timeout_ms;
 	}
 	if (*s->reader_token) {

@@ -30,12 +30,13 @@ enum wire_result wire_send_body(struct leg *leg, struct err *err);
 /* Send what was held back from a plain endpoint: WIRE_SENT or WIRE_BLOCKED. */
 enum wire_result wire_send_rest(struct leg *leg, struct err *err);
 
-/* Ask for the commit on the body's own connection. */
+/* Ask for the commit on the body's own connection, with the metadata. */
 int wire_commit(struct leg *leg, struct err *err) MUST_CHECK;
 
 /*
  * Start an ordinary request about the object, "/objects/ID" + `suffix`, with the
- * digest to be committed when `method` is POST. NULL when out of memory.
+ * digest to be committed and the metadata when `method` is POST. NULL when out of
+ * memory.
  */
 struct http_call *wire_call(struct leg *leg, const char *method,
 			    const char *suffix, http_call_fn *fn);

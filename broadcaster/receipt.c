@@ -104,12 +104,25 @@ static void add_targets(json_t **data, const struct broadcast *b)
 	json_decref(targets);
 }
 
+/* What went with the commit; a repeated upload's was not looked at. */
+static void add_details(json_t **data, const struct metadata *metadata)
+{
+	static const char *const keys[] = { "title", "creator" };
+
+	for (size_t i = 0; metadata && i < 2; i++)
+		if (*metadata_get(metadata, keys[i]))
+			json_put(data, keys[i],
+				 json_text(span_of(metadata_get(metadata,
+								keys[i]))));
+}
+
 static json_t *object_data(const struct broadcast *b)
 {
 	json_t *data = json_object();
 
 	json_put(&data, "id", json_string(b->info.id));
 	json_put(&data, "name", json_text(span_of(b->info.name)));
+	add_details(&data, b->context.metadata);
 	json_put(&data, "content_type", text_or_null(b->info.content_type));
 	json_put(&data, "size", json_integer((json_int_t)b->bytes));
 	json_put(&data, "sha256", text_or_null(b->context.sha256));
@@ -252,6 +265,8 @@ static char *json_receipt(const struct ingest *in, int status,
 
 	json_put(&root, "status", json_integer(status));
 	json_put(&root, "message", json_text(span_of(message)));
+	if (in->shows_id && status < 300)
+		json_put(&root, "id", json_string(in->id));
 	json_put(&root, "data",
 		 several ? form_data(in) : object_data(in->objects[0]));
 	return json_print(root, len);

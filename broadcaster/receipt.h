@@ -5,8 +5,10 @@
  *  "degraded","targets":[{"name","state","bytes","sha256","duration","error"}],
  *  "host:port":{the same entry}}}
  *
- * A form with several files has data.objects, one such data each. The envelope
- * is that of Go Stream Broadcast, so that its clients find what they know.
+ * title and creator stand behind the name when they were given. A form with
+ * several files has data.objects, one such data each. The envelope is that of Go
+ * Stream Broadcast, so that its clients find what they know; POST /api/upload
+ * gets the (first) object's "id" beside the status as well.
  */
 #ifndef BROADCASTER_RECEIPT_H
 #define BROADCASTER_RECEIPT_H

@@ -134,7 +134,7 @@ static bool has_framing(struct http_exchange *x)
 }
 
 static void serve_upload(struct front *front, struct http_exchange *x,
-			 struct span in_path)
+			 struct span in_path, bool shows_id)
 {
 	struct err err = ERR_INIT;
 	char name[OBJECT_NAME_SIZE], key[200];
@@ -155,7 +155,7 @@ static void serve_upload(struct front *front, struct http_exchange *x,
 		   read_name(x, in_path, name, sizeof(name), &err) < 0) {
 		receipt_refuse(x, &err);
 	} else {
-		ingest_start(front, x, name, key);
+		ingest_start(front, x, name, key, shows_id);
 	}
 }
 
@@ -184,6 +184,20 @@ static bool is_authorized(struct front *front, struct http_exchange *x)
 	return false;
 }
 
+/* StreamX's upload: a form with title, creator and media. */
+static void serve_api_upload(struct front *front, struct http_exchange *x)
+{
+	if (!is_authorized(front, x))
+		return;
+	if (http_request(x)->method != HTTP1_POST)
+		reply_status(x, 405, "allowed is POST", "Allow", "POST");
+	else if (!multipart_is_form(http_request_field(x, "Content-Type")))
+		refuse(x, 400, "a form is expected (multipart/form-data) with "
+			       "title, creator and the file media");
+	else
+		serve_upload(front, x, span_make(NULL, 0), true);
+}
+
 /* What stands behind /broadcast in the path, without the slash. */
 static void serve_broadcast(struct front *front, struct http_exchange *x,
 			    struct span rest)
@@ -198,7 +212,7 @@ static void serve_broadcast(struct front *front, struct http_exchange *x,
 	if (!is_authorized(front, x))
 		return;
 	if (method == HTTP1_PUT || (method == HTTP1_POST && rest.len == 0))
-		serve_upload(front, x, rest);
+		serve_upload(front, x, rest, false);
 	else if (method == HTTP1_GET && rest.len == 0)
 		progress_list(front, x);
 	else if (method == HTTP1_GET && is_progress)
@@ -246,6 +260,10 @@ void routes_on_request(void *arg, struct http_exchange *x)
 
 	if (serve_probe(front, x, path))
 		return;
+	if (span_eq(path, SPAN_LIT("/api/upload"))) {
+		serve_api_upload(front, x);
+		return;
+	}
 	if (span_eq(path, prefix)) {
 		serve_broadcast(front, x, span_make(NULL, 0));
 		return;

@@ -11,6 +11,8 @@
 const struct config_row broadcaster_config[] = {
 	CHECKED("BROADCASTER_HTTP_PORT", http_port, "7000", address_check_listen,
 	     "Where to listen: port, :port or address:port."),
+	CHECKED("PORT", port, "", address_check_listen_if_any,
+		"The same, when BROADCASTER_HTTP_PORT is not set."),
 	TEXT("BROADCASTER_HOST_LIST", host_list, "localhost:7001;localhost:7002",
 	     "Targets separated by ';': host:port is a reader, "
 	     "http(s)://host/path a plain endpoint (#form=FIELD for a form); "
@@ -120,6 +122,9 @@ int broadcaster_settings_load(struct broadcaster_settings *s, char *const *env,
 	if (config_load(broadcaster_config, broadcaster_config_rows, prefixes,
 			env, s, err) < 0)
 		return -1;
+	if (!port_flag && *s->port &&
+	    !config_is_set(env, "BROADCASTER_HTTP_PORT"))
+		port_flag = s->port;
 	if (port_flag &&
 	    config_set(broadcaster_config, broadcaster_config_rows,
 		       "BROADCASTER_HTTP_PORT", port_flag, s, err) < 0)

@@ -14,7 +14,8 @@
 #include <stdint.h>
 
 struct broadcaster_settings {
-	char http_port[272];		/* BROADCASTER_HTTP_PORT */
+	char http_port[272];		/* BROADCASTER_HTTP_PORT, or PORT */
+	char port[272];			/* PORT */
 	struct address address;		/* parsed from it */
 	char host_list[16384];		/* BROADCASTER_HOST_LIST */
 	char required[4096];		/* BROADCASTER_REQUIRED */
@@ -48,7 +49,8 @@ extern const size_t broadcaster_config_rows;
 
 /*
  * Load from `env` and check what spans several settings; `port_flag` overrides
- * BROADCASTER_HTTP_PORT when not NULL. -1 with ERR_CONFIG. Release in any case.
+ * BROADCASTER_HTTP_PORT when not NULL, PORT takes its place when it is not set.
+ * -1 with ERR_CONFIG. Release in any case.
  */
 int broadcaster_settings_load(struct broadcaster_settings *settings,
 			      char *const *env, const char *port_flag,

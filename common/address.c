@@ -123,6 +123,11 @@ int address_check_listen(const char *text, struct err *err)
 	return address_parse_listen(span_of(text), &address, err);
 }
 
+int address_check_listen_if_any(const char *text, struct err *err)
+{
+	return *text ? address_check_listen(text, err) : 0;
+}
+
 int address_parse_peer(struct span text, struct address *out, struct err *err)
 {
 	if (!parse(text, false, out) || out->port == 0)

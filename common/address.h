@@ -27,6 +27,9 @@ int address_parse_listen(struct span text, struct address *out,
 /* The same as a check of a configuration row: 0, or -1 with what is allowed. */
 int address_check_listen(const char *text, struct err *err) MUST_CHECK;
 
+/* As that, but "" is fine as well. */
+int address_check_listen_if_any(const char *text, struct err *err) MUST_CHECK;
+
 /* Parse `host:port` of a peer; both must be given, port 1 to 65535. */
 int address_parse_peer(struct span text, struct address *out,
 		       struct err *err) MUST_CHECK;

@@ -100,3 +100,115 @@ void clock_format_http_date(uint64_t wall_ms, char *buf)
 		 two(tm.tm_mday), month[tm.tm_mon], year_of(&tm),
 		 two(tm.tm_hour), two(tm.tm_min), two(tm.tm_sec));
 }
+
+/* ---- reading dates ------------------------------------------------------- */
+
+/* Take exactly `n` digits. */
+static bool take_digits(struct span *rest, size_t n, unsigned int *number)
+{
+	*number = 0;
+	if (rest->len < n)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (rest->ptr[i] < '0' || rest->ptr[i] > '9')
+			return false;
+		*number = *number * 10 + (unsigned int)(rest->ptr[i] - '0');
+	}
+	*rest = span_make(rest->ptr + n, rest->len - n);
+	return true;
+}
+
+/* Take one of the characters; 0 when the next is none of them. */
+static char take_one_of(struct span *rest, const char *wanted)
+{
+	char c;
+
+	if (rest->len == 0 || !rest->ptr[0] || !strchr(wanted, rest->ptr[0]))
+		return 0;
+	c = rest->ptr[0];
+	*rest = span_make(rest->ptr + 1, rest->len - 1);
+	return c;
+}
+
+static unsigned int days_in(unsigned int year, unsigned int month)
+{
+	static const unsigned int days[] = { 31, 28, 31, 30, 31, 30,
+					     31, 31, 30, 31, 30, 31 };
+	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return days[month - 1] + (month == 2 && is_leap);
+}
+
+/* Take "YYYY-MM-DD": its days since 1970. */
+static bool take_date(struct span *rest, int64_t *days)
+{
+	unsigned int year, month, day;
+
+	if (!take_digits(rest, 4, &year) || !take_one_of(rest, "-") ||
+	    !take_digits(rest, 2, &month) || !take_one_of(rest, "-") ||
+	    !take_digits(rest, 2, &day))
+		return false;
+	if (year < 1970 || month < 1 || month > 12 || day < 1 ||
+	    day > days_in(year, month))
+		return false;
+	*days = (int64_t)day - 1;
+	for (unsigned int m = 1; m < month; m++)
+		*days += days_in(year, m);
+	for (unsigned int y = 1970; y < year; y++)
+		*days += 337 + days_in(y, 2);
+	return true;
+}
+
+/* Take "hh:mm:ss" and a fraction: its milliseconds. */
+static bool take_time(struct span *rest, int64_t *ms)
+{
+	unsigned int hour, minute, second, digit, weight = 100;
+
+	if (!take_digits(rest, 2, &hour) || !take_one_of(rest, ":") ||
+	    !take_digits(rest, 2, &minute) || !take_one_of(rest, ":") ||
+	    !take_digits(rest, 2, &second))
+		return false;
+	if (hour > 23 || minute > 59 || second > 60)
+		return false;
+	*ms = ((int64_t)hour * 60 + minute) * 60000 + (int64_t)second * 1000;
+	if (!take_one_of(rest, "."))
+		return true;
+	if (!take_digits(rest, 1, &digit))
+		return false;
+	do {
+		*ms += (int64_t)digit * weight;
+		weight /= 10;
+	} while (take_digits(rest, 1, &digit));
+	return true;
+}
+
+/* Take "Z", "+hh:mm" or "-hh:mm": milliseconds ahead of UTC. */
+static bool take_offset(struct span *rest, int64_t *ms)
+{
+	unsigned int hour, minute;
+	char sign = take_one_of(rest, "Zz+-");
+
+	*ms = 0;
+	if (sign == 'Z' || sign == 'z')
+		return true;
+	if (!sign || !take_digits(rest, 2, &hour) || !take_one_of(rest, ":") ||
+	    !take_digits(rest, 2, &minute) || hour > 23 || minute > 59)
+		return false;
+	*ms = ((int64_t)hour * 60 + minute) * (sign == '-' ? -60000 : 60000);
+	return true;
+}
+
+bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms)
+{
+	int64_t days, ms = 0, offset = 0;
+
+	if (!take_date(&text, &days))
+		return false;
+	if (text.len > 0 &&
+	    (!take_one_of(&text, "Tt ") || !take_time(&text, &ms) ||
+	     !take_offset(&text, &offset) || text.len > 0))
+		return false;
+	ms += days * INT64_C(86400000) - offset;
+	*wall_ms = (uint64_t)ms;
+	return ms >= 0;
+}

@@ -7,6 +7,8 @@
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
 
+#include "common/span.h"
+
 #include <stdint.h>
 
 /* Milliseconds on CLOCK_MONOTONIC; never goes back. */
@@ -31,6 +33,13 @@ void clock_fake_stop(void);
  */
 #define CLOCK_RFC3339_SIZE 25
 void clock_format_rfc3339(uint64_t wall_ms, char *buf);
+
+/*
+ * Read a time of RFC 3339 ("2026-01-31T23:59:59.123Z", any offset, digits behind
+ * the third of a fraction dropped), or a date, which is its first moment in UTC;
+ * from 1970 on. False when it is neither. A leap second is the next second.
+ */
+bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms);
 
 /*
  * IMF-fixdate (RFC 9110, 5.6.7), "Sun, 06 Nov 1994 08:49:37 GMT"; `buf` holds

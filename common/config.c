@@ -374,6 +374,13 @@ int config_set(const struct config_row *rows, size_t n_rows, const char *name,
 	return set_or_default(row, value, settings, err);
 }
 
+bool config_is_set(char *const *env, const char *name)
+{
+	const char *value = find_value(env, name);
+
+	return value && *value;
+}
+
 /* What follows prints the table. */
 
 #define COLUMNS 80

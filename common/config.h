@@ -12,6 +12,7 @@
 
 #include "common/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,6 +56,9 @@ int config_load(const struct config_row *rows, size_t n_rows,
 /* Set one variable from text, as config_load() would (for flags). */
 int config_set(const struct config_row *rows, size_t n_rows, const char *name,
 	       const char *value, void *settings, struct err *err) MUST_CHECK;
+
+/* Is it in `env`, and not empty? */
+bool config_is_set(char *const *env, const char *name);
 
 /* Print every row: name, default, unit, range or choices, help; aligned. */
 void config_help(const struct config_row *rows, size_t n_rows, FILE *out);

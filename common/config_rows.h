@@ -21,6 +21,11 @@
 	{ .name = (n), .kind = CONFIG_SECRET, MEMBER_OF(m), .fallback = "", \
 	  .unit = "", .help = (h) }
 
+/* Variable, member, default ("true" or "false"), help. */
+#define FLAG(n, m, d, h) \
+	{ .name = (n), .kind = CONFIG_BOOL, MEMBER_OF(m), .fallback = (d), \
+	  .unit = "", .help = (h) }
+
 /* Variable, member, default, NULL-terminated choices, help. */
 #define CHOICE(n, m, d, c, h) \
 	{ .name = (n), .kind = CONFIG_CHOICE, MEMBER_OF(m), .fallback = (d), \

@@ -21,9 +21,38 @@ int intake_init(struct intake *intake, struct http_exchange *x, bool as_form,
 void intake_release(struct intake *intake)
 {
 	free(intake->form);
+	free(intake->metadata);
 	intake->form = NULL;
+	intake->metadata = NULL;
 	intake->pending = span_make(NULL, 0);
 	intake->name = intake->content_type = "";
+}
+
+void intake_keep_fields(struct intake *intake)
+{
+	intake->keeps_fields = true;
+}
+
+static int need_metadata(struct intake *intake, struct err *err)
+{
+	if (intake->metadata)
+		return 0;
+	intake->metadata = malloc(sizeof(*intake->metadata));
+	if (!intake->metadata)
+		return err_set(err, ERR_MEMORY, "no memory for a form's fields");
+	metadata_init(intake->metadata);
+	return 0;
+}
+
+int intake_take_metadata(struct intake *intake, struct err *err)
+{
+	struct span field = http_request_field(intake->x, "upload-metadata");
+
+	if (field.len == 0)
+		return 0;
+	if (need_metadata(intake, err) < 0)
+		return -1;
+	return metadata_parse(intake->metadata, field, err);
 }
 
 bool intake_is_form(const struct intake *intake)
@@ -123,31 +152,58 @@ static bool is_file(const struct multipart *form)
 	return form->part_is_file && *form->part_filename;
 }
 
+/* A part of the form that is no file begins, goes on or ends. */
+static int take_field(struct intake *intake, enum multipart_event event,
+		      struct span data, struct err *err)
+{
+	const struct multipart *form = intake->form;
+
+	if (!intake->keeps_fields || form->part_is_file)
+		return 0;
+	if (need_metadata(intake, err) < 0)
+		return -1;
+	if (event == MULTIPART_PART)
+		return metadata_begin(intake->metadata,
+				      span_of(form->part_name), err);
+	if (event == MULTIPART_DATA)
+		return metadata_append(intake->metadata, data, err);
+	return metadata_end(intake->metadata, err);
+}
+
+/* A part that is a file begins, goes on or ends. */
+static enum intake_event take_file(struct intake *intake, struct ring *ring,
+				   enum multipart_event event,
+				   struct span data)
+{
+	if (event == MULTIPART_PART)
+		return begin_object(intake);
+	return event == MULTIPART_DATA ? place(intake, ring, data)
+				       : INTAKE_OBJECT_END;
+}
+
 /*
  * What the bytes received so far hold for the caller; INTAKE_AGAIN when they
- * hold nothing (more). Parts that are no files are passed over.
+ * hold nothing (more).
  */
 static enum intake_event parse(struct intake *intake, struct ring *ring,
 			       struct err *err)
 {
 	struct multipart *form = intake->form;
-	struct span data;
+	struct span data = span_make(NULL, 0);
+	enum multipart_event event;
 
 	for (;;) {
-		switch (multipart_next(form, &intake->pending, &data, err)) {
+		event = multipart_next(form, &intake->pending, &data, err);
+		switch (event) {
 		case MULTIPART_MORE:
 			return INTAKE_AGAIN;
 		case MULTIPART_PART:
-			if (is_file(form))
-				return begin_object(intake);
-			break;
 		case MULTIPART_DATA:
-			if (is_file(form))
-				return place(intake, ring, data);
-			break;
 		case MULTIPART_PART_END:
 			if (is_file(form))
-				return INTAKE_OBJECT_END;
+				return take_file(intake, ring, event, data);
+			if (take_field(intake, event, data, err) < 0)
+				return INTAKE_BAD;
 			break;
 		case MULTIPART_END:
 			break;

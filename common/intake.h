@@ -11,6 +11,10 @@
  * ring's free space until the next intake_next(), so between objects the ring
  * may be drained and reset but must not be written by others.
  *
+ * A form's fields that are no files are passed over, unless intake_keep_fields()
+ * asked for them: then they gather in `metadata`, bounded as metadata.h says, and
+ * one that is malformed or too long is INTAKE_BAD.
+ *
  * Calling sequence: intake_init(), then intake_next() until AGAIN (wait for
  * on_body) or FULL (wait until the ring has space).
  */
@@ -18,6 +22,7 @@
 #define COMMON_INTAKE_H
 
 #include "common/http_server.h"
+#include "common/metadata.h"
 #include "common/multipart.h"
 #include "common/ring.h"
 
@@ -37,7 +42,10 @@ struct intake {
 	const char *name;		/* a part's file name; "" if raw */
 	const char *content_type;	/* of the part; "" when not given */
 	uint64_t received;		/* bytes of all objects so far */
+	/* fields so far, malloc'ed with the first one; NULL: there are none */
+	struct metadata *metadata;
 	/* own */
+	bool keeps_fields;
 	struct multipart *form;		/* NULL for a raw body */
 	struct span pending;		/* received, not yet parsed */
 	bool begun;			/* a raw body's object was told */
@@ -52,7 +60,19 @@ struct intake {
 int intake_init(struct intake *intake, struct http_exchange *x, bool as_form,
 		struct err *err) MUST_CHECK;
 
-/* Free what intake_init() allocated; idempotent. */
+/*
+ * Keep the fields of a form, before and after its files; call it before
+ * intake_next(). For a raw body it has no effect.
+ */
+void intake_keep_fields(struct intake *intake);
+
+/*
+ * Add what an Upload-Metadata field of the request says, if there is one. -1:
+ * 400 (malformed, too long) or ERR_MEMORY.
+ */
+int intake_take_metadata(struct intake *intake, struct err *err) MUST_CHECK;
+
+/* Free everything, `metadata` too; idempotent. */
 void intake_release(struct intake *intake);
 
 /* Is it a form? Its objects' names are known only once their parts begin. */

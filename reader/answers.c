@@ -3,6 +3,8 @@
 #include "common/clock.h"
 #include "common/json.h"
 
+#include "reader/details.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,14 +142,20 @@ void answer_gone(struct http_exchange *x)
 json_t *object_to_json(const struct object *object)
 {
 	char date[CLOCK_RFC3339_SIZE];
+	json_t *json = json_object();
 
 	clock_format_rfc3339(object->created_ms, date);
-	return json_pack("{s:s, s:o, s:o, s:I, s:s, s:s}", "id", object->id,
-			 "name", json_text(span_of(object->name)),
-			 "content_type",
-			 json_text(span_of(object->content_type)), "size",
-			 (json_int_t)object->size, "sha256", object->sha256,
-			 "created_at", date);
+	json_put(&json, "id", json_string(object->id));
+	json_put(&json, "name", json_text(span_of(object->name)));
+	json_put(&json, "title", json_text(span_of(object->details.title)));
+	json_put(&json, "creator", json_text(span_of(object->details.creator)));
+	json_put(&json, "content_type",
+		 json_text(span_of(object->content_type)));
+	json_put(&json, "size", json_integer((json_int_t)object->size));
+	json_put(&json, "sha256", json_string(object->sha256));
+	json_put(&json, "created_at", json_string(date));
+	json_put(&json, "metadata", details_metadata_json(&object->details));
+	return json;
 }
 
 void answer_json(struct http_exchange *x, int status, json_t *value)

@@ -38,7 +38,10 @@ void answer_appended(struct http_exchange *x, uint64_t offset);
 /* 204. */
 void answer_gone(struct http_exchange *x);
 
-/* {"id","name","content_type","size","sha256","created_at"}, or NULL. */
+/*
+ * {"id","name","title","creator","content_type","size","sha256","created_at",
+ * "metadata"}, all always there; NULL when out of memory.
+ */
 json_t *object_to_json(const struct object *object);
 
 /*

@@ -9,11 +9,15 @@
 #include "common/log.h"
 
 #include "reader/answers.h"
+#include "reader/details.h"
+
+#include <stdlib.h>
 
 struct control {
 	struct operation op;
 	char id[UUID_TEXT_SIZE];
 	char sha256[DIGEST_HEX_SIZE];	/* of Repr-Digest */
+	struct metadata *metadata;	/* of Upload-Metadata, or NULL */
 	struct staged *entry;		/* held, or NULL */
 	struct staging_waiter waiter;
 	struct store_lookup lookup;
@@ -97,6 +101,7 @@ static void end_commit(struct control *c, enum commit_result result)
 		else
 			http_reply_problem(c->op.x, &c->err);
 	}
+	free(c->metadata);
 	operation_finish(&c->op);
 }
 
@@ -165,6 +170,16 @@ static void put_back(struct control *c)
 	c->entry = NULL;
 }
 
+static void describe(struct control *c)
+{
+	struct object_details details;
+
+	if (!c->metadata)
+		return;
+	details_from_metadata(&details, c->metadata);
+	sink_describe(c->entry->sink, &details);
+}
+
 static void on_commit_staged(void *arg, const struct err *err)
 {
 	struct control *c = arg;
@@ -176,6 +191,7 @@ static void on_commit_staged(void *arg, const struct err *err)
 	}
 	c->object = *sink_object(sink);
 	if (strcmp(c->object.sha256, c->sha256) == 0) {
+		describe(c);
 		sink_commit(sink, c->op.thread->loop, on_committed, c);
 		return;
 	}
@@ -203,6 +219,7 @@ static void commit(void *arg)
 		report_commit(c, COMMIT_REFUSED);
 		if (c->op.x)
 			answer_held(c->op.x, c->id, 1);
+		free(c->metadata);
 		operation_finish(&c->op);
 		return;
 	}
@@ -227,6 +244,20 @@ static int read_digest(struct control *c, struct http_exchange *x)
 		       "a commit needs Repr-Digest with sha-256 (RFC 9530)");
 }
 
+static int read_metadata(struct control *c, struct http_exchange *x)
+{
+	struct span field = http_request_field(x, "Upload-Metadata");
+
+	if (field.len == 0)
+		return 0;
+	c->metadata = malloc(sizeof(*c->metadata));
+	if (!c->metadata)
+		return err_set(&c->err, ERR_MEMORY,
+			       "out of memory for Upload-Metadata");
+	metadata_init(c->metadata);
+	return metadata_parse(c->metadata, field, &c->err);
+}
+
 void control_commit(struct reader_thread *thread, struct http_exchange *x,
 		    const char *id)
 {
@@ -234,7 +265,7 @@ void control_commit(struct reader_thread *thread, struct http_exchange *x,
 
 	if (!c)
 		return;
-	if (read_digest(c, x) < 0)
+	if (read_digest(c, x) < 0 || read_metadata(c, x) < 0)
 		end_commit(c, COMMIT_REFUSED);
 	else
 		commit(c);

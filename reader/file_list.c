@@ -2,8 +2,9 @@
 
 #include "common/log.h"
 
+#include "reader/file_best.h"
 #include "reader/file_meta.h"
-#include "reader/sink_impl.h"
+#include "reader/list_order.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,10 +13,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The smallest names of a directory that are >= `from`, sorted. */
+/* The first names of a directory from a certain one on, in order. */
 struct batch {
 	size_t n;
 	bool more;	/* the directory has further ones */
+	bool descending;
 	char names[FILE_BATCH][UUID_TEXT_SIZE];
 };
 
@@ -26,16 +28,22 @@ struct scan {
 	struct batch ids;	/* of one shard */
 };
 
-static bool is_shard(const char *name)
+bool file_is_shard(const char *name)
 {
 	size_t len = strspn(name, "0123456789abcdef");
 
 	return len == FILE_SHARD_SIZE - 1 && name[len] == '\0';
 }
 
-static bool is_id(const char *name)
+bool file_is_id(const char *name)
 {
 	return uuid_is_valid(span_of(name));
+}
+
+/* Below 0: `a` comes before `b`. */
+static int compare(const struct batch *batch, const char *a, const char *b)
+{
+	return batch->descending ? strcmp(b, a) : strcmp(a, b);
 }
 
 /* Where `name` belongs among the names. */
@@ -46,7 +54,7 @@ static size_t place_of(const struct batch *batch, const char *name)
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (strcmp(batch->names[mid], name) < 0)
+		if (compare(batch, batch->names[mid], name) < 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -72,7 +80,10 @@ static void insert(struct batch *batch, const char *name)
 	batch->n++;
 }
 
-/* Fill the batch with names >= `from`, not counting `from` if `beyond`. */
+/*
+ * Fill the batch with names from `from` on ("" = all), not counting `from` if
+ * `beyond`.
+ */
 static int read_batch(struct batch *batch, int dir_fd, const char *path,
 		      bool (*is_name)(const char *), const char *from,
 		      bool beyond)
@@ -89,7 +100,8 @@ static int read_batch(struct batch *batch, int dir_fd, const char *path,
 		return errno;
 	while ((errno = 0, entry = readdir(dir)))
 		if (is_name(entry->d_name) &&
-		    strcmp(entry->d_name, from) >= (beyond ? 1 : 0))
+		    (!*from ||
+		     compare(batch, entry->d_name, from) >= (beyond ? 1 : 0)))
 			insert(batch, entry->d_name);
 	fd = errno;
 	closedir(dir);
@@ -104,22 +116,18 @@ static bool is_shortage(const struct err *err)
 	return err->code == ERR_MEMORY || err->code == ERR_LIMIT;
 }
 
-/*
- * An object that cannot be read must not hide all the others: it is left out,
- * and the log says so. One that was deleted meanwhile is no news. A shortage
- * fails the list.
- */
-static bool read_row(struct scan *scan, const char *id, struct object *row)
+bool file_list_read(struct file_layout *layout, struct store_list *list,
+		    const char *id, struct object *row)
 {
 	char path[FILE_PATH_SIZE], meta[FILE_PATH_SIZE + sizeof(FILE_META)];
 	struct err err = ERR_INIT;
 
 	file_object_path(id, path);
 	snprintf(meta, sizeof(meta), "%s/" FILE_META, path);
-	if (file_meta_read(scan->layout->objects_fd, meta, id, row, &err) == 0)
-		return true;
+	if (file_meta_read(layout->objects_fd, meta, id, row, &err) == 0)
+		return list_wants(list, row);
 	if (is_shortage(&err))
-		scan->list->err = err;
+		list->err = err;
 	else if (err.code != ERR_NOT_FOUND)
 		log_line(LOG_WARN, "object_unreadable", LOG_STR("id", id),
 			 LOG_STR("reason", err.text));
@@ -137,8 +145,8 @@ static void take_ids(struct scan *scan)
 			list->more = true;
 			return;
 		}
-		if (read_row(scan, scan->ids.names[i], row) &&
-		    object_matches(row, list->query))
+		if (file_list_read(scan->layout, list, scan->ids.names[i],
+				   row))
 			list->n_rows++;
 	}
 }
@@ -154,7 +162,7 @@ static int scan_shard(struct scan *scan, const char *shard)
 	snprintf(after, sizeof(after), "%s", scan->list->after);
 	do {
 		errnum = read_batch(&scan->ids, scan->layout->objects_fd, shard,
-				    is_id, after, true);
+				    file_is_id, after, true);
 		if (errnum)
 			return errnum == ENOENT ? 0 : errnum;
 		take_ids(scan);
@@ -175,7 +183,7 @@ static int scan_shards(struct scan *scan)
 	snprintf(from, sizeof(from), "%.5s", scan->list->after);
 	do {
 		errnum = read_batch(&scan->shards, scan->layout->objects_fd,
-				    ".", is_shard, from, beyond);
+				    ".", file_is_shard, from, beyond);
 		for (size_t i = 0; errnum == 0 && i < scan->shards.n; i++) {
 			errnum = scan_shard(scan, scan->shards.names[i]);
 			if (scan->list->more)
@@ -189,21 +197,35 @@ static int scan_shards(struct scan *scan)
 	return errnum;
 }
 
-void file_list(struct file_layout *layout, struct store_list *list)
+/* 0 or errno. */
+static int list_by_id(struct file_layout *layout, struct store_list *list)
 {
 	struct scan *scan = malloc(sizeof(*scan));
 	int errnum;
 
-	list->rows = calloc(list->limit, sizeof(*list->rows));
-	if (!scan || !list->rows) {
-		err_set(&list->err, ERR_MEMORY, "out of memory for a list");
-		free(scan);
-		return;
-	}
+	if (!scan)
+		return ENOMEM;
 	scan->layout = layout;
 	scan->list = list;
+	scan->shards.descending = scan->ids.descending = list->descending;
 	errnum = scan_shards(scan);
+	free(scan);
+	return errnum;
+}
+
+void file_list(struct file_layout *layout, struct store_list *list)
+{
+	int errnum;
+
+	list->rows = calloc(list->limit, sizeof(*list->rows));
+	if (!list->rows)
+		errnum = ENOMEM;
+	else if (list_is_by_id(list))
+		errnum = list_by_id(layout, list);
+	else
+		errnum = file_best(layout, list);
 	if (errnum)
 		file_err(&list->err, errnum, "cannot read the objects");
-	free(scan);
+	else
+		list_finish(list);
 }

@@ -3,20 +3,33 @@
 #include "common/clock.h"
 #include "common/json.h"
 
+#include "reader/details.h"
 #include "reader/file_layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILE_MODE 0640
-/* Every byte of name and type as \u00xx, and the rest. */
-#define META_MAX (6 * (OBJECT_NAME_SIZE + OBJECT_TYPE_SIZE) + 512)
+/* Every byte of a text as \u00xx, the metadata as it is, and the rest. */
+#define META_MAX                                                        \
+	(6 * (OBJECT_NAME_SIZE + OBJECT_TYPE_SIZE + 2 * OBJECT_TITLE_SIZE) + \
+	 OBJECT_METADATA_SIZE + 512)
 
 /* ---- writing ------------------------------------------------------------- */
+
+/* What is "" is left out. */
+static void put_details(json_t **json, const struct object_details *details)
+{
+	if (details->title[0])
+		json_put(json, "title", json_text(span_of(details->title)));
+	if (details->creator[0])
+		json_put(json, "creator", json_text(span_of(details->creator)));
+	if (details->metadata[0])
+		json_put(json, "metadata", details_metadata_json(details));
+}
 
 /* Its text, malloc'ed; NULL when out of memory. */
 static char *print_object(const struct object *object, size_t *len)
@@ -31,6 +44,8 @@ static char *print_object(const struct object *object, size_t *len)
 			 json_text(span_of(object->content_type)), "size",
 			 (json_int_t)object->size, "sha256", object->sha256,
 			 "created_at", created_at);
+	if (json)
+		put_details(&json, &object->details);
 	return json ? json_print(json, len) : NULL;
 }
 
@@ -85,21 +100,27 @@ static ssize_t read_all(int fd, char *buf, size_t size)
 	return (ssize_t)used;
 }
 
-static bool parse_time(const char *text, uint64_t *wall_ms)
+/* A member that may be missing, but may not be anything else than a text. */
+static bool take_text(json_t *json, const char *member, char *buf, size_t size)
 {
-	struct tm tm = { 0 };
-	unsigned int ms;
-	time_t seconds;
+	json_t *value = json_object_get(json, member);
 
-	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3uZ", &tm.tm_year,
-		   &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec,
-		   &ms) != 7)
-		return false;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
-	seconds = timegm(&tm);
-	*wall_ms = (uint64_t)seconds * 1000 + ms;
-	return seconds >= 0;
+	buf[0] = '\0';
+	return !value || (json_is_string(value) &&
+			  span_to_string(span_of(json_string_value(value)), buf,
+					 size));
+}
+
+/* Objects of before there were details have none. */
+static bool take_details(json_t *json, struct object_details *details)
+{
+	json_t *metadata = json_object_get(json, "metadata");
+
+	return take_text(json, "title", details->title,
+			 sizeof(details->title)) &&
+	       take_text(json, "creator", details->creator,
+			 sizeof(details->creator)) &&
+	       details_set_metadata(details, metadata);
 }
 
 /* Copy the members, if all are there and fit. */
@@ -126,7 +147,8 @@ static bool take_members(json_t *json, struct object *object)
 	       span_to_string(span_of(sha256), object->sha256,
 			      sizeof(object->sha256)) &&
 	       span_to_string(span_of(id), object->id, sizeof(object->id)) &&
-	       parse_time(created_at, &object->created_ms);
+	       clock_parse_rfc3339(span_of(created_at), &object->created_ms) &&
+	       take_details(json, &object->details);
 }
 
 static int parse_object(struct span text, const char *id, struct object *object,

@@ -2,8 +2,9 @@
  * file_meta.h - meta.json: what the file store knows of an object
  *
  * One line of JSON with the members id, name, content_type, size, sha256 and
- * created_at (RFC 3339). Written once while the object is staged, never
- * changed after. Blocks.
+ * created_at (RFC 3339), and if there are such: title, creator and metadata (an
+ * object of strings). Written while the object is staged, and once more before
+ * it is published when details came with the commit; never changed after. Blocks.
  */
 #ifndef READER_FILE_META_H
 #define READER_FILE_META_H

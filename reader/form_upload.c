@@ -11,9 +11,9 @@
 #include "common/log.h"
 
 #include "reader/answers.h"
+#include "reader/details.h"
 #include "reader/feed.h"
 #include "reader/upload_head.h"
-
 
 #define FORM_STATES(X)                                      \
 	X(READING, "the form arrives")                      \
@@ -224,9 +224,22 @@ static void enter_staging(struct form *f)
 	sink_stage(f->feed.sink, f->op.thread->loop, on_operation_ended, f);
 }
 
+/* Fields may stand behind the files: only now are all of them known. */
+static void describe_all(struct form *f)
+{
+	struct object_details details;
+
+	if (!f->intake.metadata)
+		return;
+	details_from_metadata(&details, f->intake.metadata);
+	for (size_t i = 0; i < f->n_sinks; i++)
+		sink_describe(f->sinks[i], &details);
+}
+
 static void enter_committing(struct form *f)
 {
 	if (f->n_sinks > 0) {
+		describe_all(f);
 		set_state(f, FORM_COMMITTING);
 		return;
 	}
@@ -406,7 +419,9 @@ static int prepare(struct form *f, struct http_exchange *x)
 	if (check_head(x, &f->err) < 0 ||
 	    intake_init(&f->intake, x, true, &f->err) < 0)
 		return -1;
-	if (feed_init(&f->feed, thread, on_feed_progress, f, &f->err) < 0)
+	intake_keep_fields(&f->intake);
+	if (intake_take_metadata(&f->intake, &f->err) < 0 ||
+	    feed_init(&f->feed, thread, on_feed_progress, f, &f->err) < 0)
 		return -1;
 	return reader_upload_began(thread->reader, &f->err);
 }

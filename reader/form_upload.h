@@ -3,8 +3,9 @@
  *
  * Each file part becomes an object of a new identifier, staged while the form
  * arrives and committed only when the form is complete; a store that fails one
- * of the commits gets the others taken back. So a reader alone is a usable
- * upload server. The answer has the envelope
+ * of the commits gets the others taken back. The other fields of the form,
+ * wherever they stand, are the details of all its objects. So a reader alone is a
+ * usable upload server. The answer has the envelope
  * {"status","message","data":{"duration",…}} that such clients know, also for
  * errors.
  */

@@ -1,5 +1,7 @@
 #include "reader/recent.h"
 
+#include "reader/list_order.h"
+
 #include <stdlib.h>
 
 #define NONE UINT16_MAX
@@ -122,16 +124,15 @@ void recent_remove(struct recent *recent, const char *id)
 	pthread_mutex_unlock(&recent->lock);
 }
 
-static int compare_ids(const void *a, const void *b)
+static int compare(const void *a, const void *b, void *list)
 {
 	const struct object *const *left = a, *const *right = b;
 
-	return strcmp((*left)->id, (*right)->id);
+	return list_compare(list, *left, *right);
 }
 
 /* What is wanted, sorted, into `found`; returns how many. */
-static size_t collect(const struct recent *recent,
-		      const struct store_list *list,
+static size_t collect(const struct recent *recent, struct store_list *list,
 		      const struct object **found)
 {
 	size_t n = 0;
@@ -139,11 +140,11 @@ static size_t collect(const struct recent *recent,
 	for (size_t i = 0; i < RECENT_MAX; i++) {
 		const struct object *object = &recent->slots[i];
 
-		if (object->id[0] && strcmp(object->id, list->after) > 0 &&
-		    object_matches(object, list->query))
+		if (object->id[0] && list_is_behind(list, object) &&
+		    list_wants(list, object))
 			found[n++] = object;
 	}
-	qsort(found, n, sizeof(*found), compare_ids);
+	qsort_r(found, n, sizeof(*found), compare, list);
 	return n;
 }
 
@@ -161,6 +162,7 @@ static void fill(const struct recent *recent, struct store_list *list)
 	}
 	for (; list->n_rows < n; list->n_rows++)
 		list->rows[list->n_rows] = *found[list->n_rows];
+	list_finish(list);
 }
 
 void recent_list(struct recent *recent, struct store_list *list)

@@ -2,7 +2,7 @@
  * recent.h - the last objects committed to a store that keeps no content
  *
  * A fixed table of RECENT_MAX descriptions, the oldest leaving first, so that
- * such a store too can be asked what it took. About 1.5 MiB, of which pages are
+ * such a store too can be asked what it took. About 5 MiB, of which pages are
  * used as they fill. Any thread. Gone with the process.
  */
 #ifndef READER_RECENT_H

@@ -1,16 +1,16 @@
 #include "reader/serve.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 
 #include "reader/answers.h"
 #include "reader/deliver.h"
+#include "reader/list_query.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define LIST_DEFAULT 100u
 
 struct serve {
 	struct operation op;
@@ -302,20 +302,38 @@ struct listing {
 	struct store_list list;
 };
 
+/* How well a row answers the query; stores that cannot tell find all the same. */
+static json_t *score_of(const struct store_list *list, size_t i)
+{
+	return json_real(list->scores ? list->scores[i] : 1.0);
+}
+
+static json_t *rows_to_json(const struct store_list *list)
+{
+	json_t *objects = json_array();
+
+	for (size_t i = 0; i < list->n_rows; i++) {
+		json_t *row = object_to_json(&list->rows[i]);
+
+		if (list->sort == STORE_BY_RELEVANCE)
+			json_put(&row, "score", score_of(list, i));
+		json_add(&objects, row);
+	}
+	return objects;
+}
+
 static json_t *page_to_json(const struct store_list *list)
 {
-	json_t *objects = json_array(), *next;
+	json_t *page = json_object();
+	char cursor[LIST_CURSOR_SIZE];
+	bool has_next = list->more && list->n_rows > 0;
 
-	for (size_t i = 0; i < list->n_rows; i++)
-		if (json_array_append_new(objects,
-					  object_to_json(&list->rows[i])) < 0) {
-			json_decref(objects);
-			return NULL;
-		}
-	next = list->more && list->n_rows > 0
-		       ? json_string(list->rows[list->n_rows - 1].id)
-		       : json_null();
-	return json_pack("{s:o, s:o}", "objects", objects, "next", next);
+	if (has_next)
+		list_cursor_write(list, cursor);
+	json_put(&page, "objects", rows_to_json(list));
+	json_put(&page, "next", has_next ? json_string(cursor) : json_null());
+	json_put(&page, "ranked", json_boolean(list->ranked));
+	return page;
 }
 
 static void on_listed(void *arg, const struct err *err)
@@ -327,40 +345,8 @@ static void on_listed(void *arg, const struct err *err)
 	else if (l->op.x)
 		answer_json(l->op.x, 200, page_to_json(&l->list));
 	free(l->list.rows);
+	free(l->list.scores);
 	operation_finish(&l->op);
-}
-
-/* "limit=": 1 to STORE_LIST_MAX. */
-static int read_limit(struct store_list *list, struct span query,
-		      struct err *err)
-{
-	struct span value = http1_query_get(query, "limit");
-	uint64_t limit = LIST_DEFAULT;
-
-	if (value.ptr && (!http1_parse_u64(value, &limit) || limit < 1 ||
-			  limit > STORE_LIST_MAX))
-		return err_set(err, ERR_CLIENT,
-			       "limit has to be a number from 1 to %u",
-			       STORE_LIST_MAX);
-	list->limit = (size_t)limit;
-	return 0;
-}
-
-static int read_query(struct store_list *list, struct span query,
-		      struct err *err)
-{
-	struct span q = http1_query_get(query, "q");
-	struct span after = http1_query_get(query, "after");
-
-	if (q.ptr && http1_decode(q, true, list->query, sizeof(list->query),
-				  err) < 0)
-		return -1;
-	if (after.len > 0 && (!uuid_is_valid(after) ||
-			      !span_to_string(after, list->after,
-					      sizeof(list->after))))
-		return err_set(err, ERR_CLIENT,
-			       "after has to be the \"next\" of a page before");
-	return read_limit(list, query, err);
 }
 
 void serve_list(struct reader_thread *thread, struct http_exchange *x)
@@ -370,7 +356,7 @@ void serve_list(struct reader_thread *thread, struct http_exchange *x)
 
 	if (!l)
 		err_set(&err, ERR_MEMORY, "out of memory for a request");
-	if (!l || read_query(&l->list, http_request_query(x), &err) < 0) {
+	if (!l || list_query_read(&l->list, http_request_query(x), &err) < 0) {
 		http_reply_problem(x, &err);
 		if (l)
 			operation_finish(&l->op);

@@ -15,6 +15,8 @@ const struct config_row reader_config[] = {
 	     "Where to listen: port, :port or address:port. Without "
 	     "READER_TOKEN only loopback addresses are allowed, and "
 	     "127.0.0.1 is the default."),
+	CHECKED("PORT", port, "", address_check_listen_if_any,
+		"The same, when READER_HTTP_PORT is not set."),
 	SECRET("READER_TOKEN", token,
 	     "Bearer token that all requests but the probes must carry."),
 	CHOICE("READER_STORE", store, "file", store_kinds,
@@ -27,6 +29,20 @@ const struct config_row reader_config[] = {
 	MS("READER_EXEC_TIMEOUT_MS", exec_timeout_ms, "60000", 10,
 	   "Time for that command to take the next byte, and to end after the "
 	   "last one; then it is killed."),
+	TEXT("DB_HOST", db_host, "",
+	     "Host of the database; libpq's PGHOST applies when empty."),
+	TEXT("DB_PORT", db_port, "",
+	     "Port of the database; libpq's PGPORT applies when empty."),
+	TEXT("DB_NAME", db_name, "",
+	     "Name of the database; libpq's PGDATABASE applies when empty."),
+	TEXT("DB_USER", db_user, "",
+	     "User of the database; libpq's PGUSER applies when empty."),
+	SECRET("DB_PASSWORD", db_password,
+	       "Password of that user; libpq's PGPASSWORD and PGPASSFILE apply "
+	       "when empty."),
+	FLAG("READER_SNIFF", sniff, "true",
+	     "Tell the content type from the first bytes (libmagic) when the "
+	     "client gave none or application/octet-stream."),
 	NUMBER(CONFIG_SIZE, "READER_BUFFER_SIZE", buffer_size, "262144",
 	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
 	       "Memory of one upload: the ring between client and store."),
@@ -106,6 +122,8 @@ int reader_settings_load(struct reader_settings *s, char *const *env,
 	if (config_load(reader_config, reader_config_rows, prefixes, env, s,
 			err) < 0)
 		return -1;
+	if (!port_flag && s->port[0] && !config_is_set(env, "READER_HTTP_PORT"))
+		port_flag = s->port;
 	if (port_flag && config_set(reader_config, reader_config_rows,
 				    "READER_HTTP_PORT", port_flag, s, err) < 0)
 		return -1;

@@ -11,13 +11,20 @@
 #include <stdint.h>
 
 struct reader_settings {
-	char http_port[272];		/* READER_HTTP_PORT, as given */
+	char http_port[272];		/* READER_HTTP_PORT or PORT, as given */
+	char port[272];			/* PORT */
 	struct address address;		/* of it; loopback without a token */
 	uint64_t buffer_size;		/* READER_BUFFER_SIZE: of each upload */
 	int store;			/* READER_STORE: index in store_kinds */
 	char file_dir[4096];		/* READER_FILE_DIR */
 	char exec_command[4096];	/* READER_EXEC_COMMAND: for /bin/sh -c */
 	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS */
+	char db_host[256];		/* DB_HOST */
+	char db_port[16];		/* DB_PORT */
+	char db_name[128];		/* DB_NAME */
+	char db_user[128];		/* DB_USER */
+	char db_password[512];		/* DB_PASSWORD */
+	bool sniff;			/* READER_SNIFF */
 	char token[512];		/* READER_TOKEN */
 	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL, seconds there */
 	uint64_t max_uploads;		/* READER_MAX_UPLOADS */
@@ -43,7 +50,8 @@ extern const size_t reader_config_rows;
 
 /*
  * Load from `env` and check what spans several settings; `port_flag` overrides
- * READER_HTTP_PORT when not NULL. -1 with ERR_CONFIG.
+ * READER_HTTP_PORT when not NULL, PORT takes its place when it is not set. -1
+ * with ERR_CONFIG.
  */
 int reader_settings_load(struct reader_settings *settings, char *const *env,
 			 const char *port_flag, struct err *err) MUST_CHECK;

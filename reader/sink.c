@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 
+#include "reader/settings.h"
 #include "reader/sink_impl.h"
 
 #include <stdlib.h>
@@ -78,12 +79,6 @@ bool object_is_same(const struct object *a, const struct object *b)
 	return a->size == b->size && strcmp(a->sha256, b->sha256) == 0;
 }
 
-bool object_matches(const struct object *object, const char *query)
-{
-	/* In the "C" locale, which we never leave, this folds ASCII only. */
-	return strcasestr(object->name, query) != NULL;
-}
-
 static struct sink **bucket_of(struct store *store, const char *id)
 {
 	return &store->sinks[object_id_hash(id) % STORE_BUCKETS];
@@ -127,6 +122,7 @@ static void destroy(struct sink *sink)
 {
 	delist(sink);
 	digest_free(&sink->digest);
+	sniff_head_release(&sink->head);
 	sink->store->type->sink_free(sink);
 }
 
@@ -220,6 +216,8 @@ struct store *store_open(const char *kind,
 		return NULL;
 	store->type = type;
 	store->workers = workers;
+	if (settings->sniff)
+		store->sniffer = sniffer_new();
 	pthread_mutex_init(&store->lock, NULL);
 	return store;
 }
@@ -234,6 +232,7 @@ void store_close(struct store **storep)
 	for (size_t i = 0; i < STORE_BUCKETS; i++)
 		CHECK(!store->sinks[i]);
 	pthread_mutex_destroy(&store->lock);
+	sniffer_free(&store->sniffer);
 	store->type->store_close(store);
 }
 
@@ -267,8 +266,8 @@ static void fill_new(struct sink *sink, struct store *store,
 	sink->object.sha256[0] = '\0';
 }
 
-struct sink *sink_open(struct store *store, const struct object *object,
-		       struct loop *loop, sink_done_fn *done, void *arg)
+/* With all the memory that it will need; NULL when that is not there. */
+static struct sink *new_sink(struct store *store, const struct object *object)
 {
 	struct digest *digest = digest_new();
 	struct sink *sink = digest ? store->type->sink_new(store) : NULL;
@@ -279,6 +278,21 @@ struct sink *sink_open(struct store *store, const struct object *object,
 	}
 	fill_new(sink, store, object);
 	sink->digest = digest;
+	if (!store->sniffer || !sniff_is_wanted(object->content_type) ||
+	    sniff_head_init(&sink->head, object->size) == 0)
+		return sink;
+	digest_free(&sink->digest);
+	store->type->sink_free(sink);
+	return NULL;
+}
+
+struct sink *sink_open(struct store *store, const struct object *object,
+		       struct loop *loop, sink_done_fn *done, void *arg)
+{
+	struct sink *sink = new_sink(store, object);
+
+	if (!sink)
+		return NULL;
 	begin(sink, SINK_OPENING, loop, done, arg);
 	if (!uuid_is_valid(span_of(object->id)))
 		refuse(sink, ERR_CLIENT, "the object's identifier is no UUID");
@@ -303,7 +317,26 @@ void sink_write(struct sink *sink, struct loop *loop, struct span bytes,
 	}
 	sink->op_bytes = bytes.len;
 	sink->object.sha256[0] = '\0';
+	sniff_head_take(&sink->head, sink->offset, bytes);
 	type->write(sink, bytes);
+}
+
+/* On a worker thread: the operation keeps the object from everybody else. */
+static void run_sniff(void *arg)
+{
+	struct sink *sink = arg;
+
+	sniffer_look(sink->store->sniffer, &sink->head,
+		     sink->object.content_type);
+}
+
+static void stage(void *arg)
+{
+	struct sink *sink = arg;
+
+	sniff_head_release(&sink->head);
+	sink->described = false;
+	sink->store->type->stage(sink);
 }
 
 void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
@@ -316,7 +349,11 @@ void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
 	}
 	digest_hex(sink->digest, sink->object.sha256);
 	sink->object.created_ms = clock_wall_ms();
-	sink->store->type->stage(sink);
+	if (sink->head.len > 0)
+		workers_submit(sink->store->workers, &sink->sniff_job, loop,
+			       run_sniff, stage, sink);
+	else
+		stage(sink);
 }
 
 void sink_suspend(struct sink *sink, struct loop *loop, sink_done_fn *done,
@@ -382,6 +419,7 @@ void sink_describe(struct sink *sink, const struct object_details *details)
 	CHECK(sink->op == SINK_IDLE);
 	CHECK(sink->state == SINK_OPEN || sink->state == SINK_STAGED);
 	sink->object.details = *details;
+	sink->described = true;
 }
 
 /* ---- content in no file -------------------------------------------------- */
@@ -481,8 +519,9 @@ void store_list(struct store *store, struct store_list *list, struct loop *loop,
 	CHECK(list->limit >= 1 && list->limit <= STORE_LIST_MAX);
 	list->store = store;
 	list->rows = NULL;
+	list->scores = NULL;
 	list->n_rows = 0;
-	list->more = false;
+	list->more = list->ranked = false;
 	list->last_key[0] = '\0';
 	list->done = done;
 	list->arg = arg;

@@ -124,7 +124,9 @@ void sink_write(struct sink *sink, struct loop *loop, struct span bytes,
 /*
  * The object is complete: flush, verify what can be verified, make durable
  * where the store can, but keep it invisible. After done, sink_object() has
- * size and sha256. Staging what is STAGED already succeeds and does nothing.
+ * size and sha256, and the content type that its first bytes tell when it came as
+ * application/octet-stream (sniff.h). Staging what is STAGED already succeeds and
+ * does nothing.
  */
 void sink_stage(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		void *arg);
@@ -245,7 +247,10 @@ void store_delete(struct store *store, struct store_lookup *lookup,
 
 #define STORE_LIST_MAX 1000u
 
-/* Orders of a list; equal keys are in the order of ids. */
+/*
+ * Orders of a list; equal keys are in the order of ids. Descending is the same
+ * order from its end, ids too.
+ */
 enum store_sort {
 	STORE_BY_ID,		/* by id, which begins with the time */
 	STORE_BY_NAME,		/* by the bytes of the name */
@@ -262,8 +267,9 @@ enum store_sort {
  *
  * Keyset paging: the page begins behind the row that has the key `after_key` and
  * the id `after` ("" = at the beginning); both are of the last row of the page
- * before, the key as its `last_key` said. `rows` is malloc'ed by the type, freed
- * by the caller with free(); more is true when a further page may have rows.
+ * before, the key as its `last_key` said. `rows` and `scores` are malloc'ed by
+ * the type, freed by the caller with free(); more is true when a further page may
+ * have rows.
  */
 struct store_list {
 	struct store *store;
@@ -277,8 +283,10 @@ struct store_list {
 	char after_key[OBJECT_NAME_SIZE];	/* "" when sorted by id */
 	size_t limit;			/* 1 … STORE_LIST_MAX */
 	struct object *rows;	/* result */
+	double *scores;		/* by relevance: of each row; NULL = all 1 */
 	size_t n_rows;
 	bool more;
+	bool ranked;		/* the store tells better matches from worse */
 	char last_key[OBJECT_NAME_SIZE];	/* of the last row, as text */
 	struct job job;
 	sink_done_fn *done;

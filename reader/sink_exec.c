@@ -59,8 +59,9 @@ static struct exec_store *store_of(struct exec_sink *sink)
 /* Secrets, and names that only we may set. */
 static bool is_withheld(const char *variable)
 {
-	static const char *const names[] = { "READER_TOKEN=", "OBJECT_ID=",
-					     "OBJECT_NAME=", "OBJECT_TYPE=" };
+	static const char *const names[] = { "READER_TOKEN=", "DB_PASSWORD=",
+					     "OBJECT_ID=", "OBJECT_NAME=",
+					     "OBJECT_TYPE=" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strncmp(variable, names[i], strlen(names[i])) == 0)

@@ -5,7 +5,8 @@
  *   open     staging/{id}/data is made
  *   write    pwrite, digest; write-back is begun every WRITE_BACK_BYTES
  *   stage    fdatasync data; meta.json written and fsynced; directory fsynced
- *   commit   renamed to objects/{shard}/{id}, shard fsynced
+ *   commit   meta.json written again if details came; renamed to
+ *            objects/{shard}/{id}, shard fsynced
  *
  * A sync that fails says that pages may be gone for good, and asking again may
  * say success (fsync(2)): it fails the object, always.
@@ -253,12 +254,30 @@ static void publish(struct file_sink *sink, int shard_fd)
 	}
 }
 
+/*
+ * In place: until it is published nobody reads it, and a start removes it. Its
+ * entry in the directory is durable already.
+ */
+static int store_details(struct file_sink *sink)
+{
+	char path[FILE_PATH_SIZE];
+
+	if (!sink->base.described)
+		return 0;
+	file_staging_path(sink->base.object.id, FILE_META, path);
+	return file_meta_write(layout_of_sink(sink)->staging_fd, path,
+			       &sink->base.object, &sink->base.err);
+}
+
 static void run_commit(void *arg)
 {
 	struct file_sink *sink = arg;
-	int shard_fd = file_open_shard(layout_of_sink(sink),
-				       sink->base.object.id, &sink->base.err);
+	int shard_fd;
 
+	if (store_details(sink) < 0)
+		return;
+	shard_fd = file_open_shard(layout_of_sink(sink), sink->base.object.id,
+				   &sink->base.err);
 	if (shard_fd < 0)
 		return;
 	publish(sink, shard_fd);

@@ -19,6 +19,7 @@
 #include "common/http_server.h"
 
 #include "reader/sink.h"
+#include "reader/sniff.h"
 
 #include <pthread.h>
 
@@ -58,9 +59,10 @@ struct sink_type {
 	void (*open)(struct sink *sink);
 	/* Digests `bytes` itself, on the thread where it handles them. */
 	void (*write)(struct sink *sink, struct span bytes);
-	/* sink->object is complete: size, sha256, created_ms. */
+	/* sink->object is complete: size, sha256, created_ms, content_type. */
 	void (*stage)(struct sink *sink);
 	void (*suspend)(struct sink *sink);	/* NULL when it cannot append */
+	/* Stores sink->object.details, new ones if sink->described. */
 	void (*commit)(struct sink *sink);
 	/* Undo what open and the later ones did, however far they came. */
 	void (*abort)(struct sink *sink);
@@ -75,6 +77,7 @@ SINK_TYPES(SINK_TYPE_DECLARE)
 struct store {
 	const struct sink_type *type;
 	struct workers *workers;
+	struct sniffer *sniffer;		/* NULL: types stay as given */
 	pthread_mutex_t lock;			/* guards `sinks` */
 	struct sink *sinks[STORE_BUCKETS];	/* by id: one sink an id */
 };
@@ -107,6 +110,9 @@ struct sink {
 	uint64_t offset;	/* bytes of the writes that ended well */
 	struct digest *digest;	/* of those bytes; the type updates it */
 	bool published;		/* by the type: commit made the object */
+	bool described;		/* its details may differ from those staged */
+	struct sniff_head head;	/* the first bytes, until it is staged */
+	struct job sniff_job;
 	/* the operation that runs */
 	enum sink_op op;
 	size_t op_bytes;
@@ -148,8 +154,5 @@ uint32_t object_id_hash(const char *id);
 
 /* Have the two the same content: size and digest? */
 bool object_is_same(const struct object *a, const struct object *b);
-
-/* Does the object's name contain `query`, ASCII letters without case? */
-bool object_matches(const struct object *object, const char *query);
 
 #endif

@@ -34,12 +34,13 @@ LIBRARY_OWNERS = {
     r"event2/|event\.h|evutil\.h": r"common/(loop|http_server|http_client)",
     r"curl/": r"common/(http_client|http_call)",
     r"openssl/": r"common/",
+    r"magic\.h": r"reader/sniff",
 }
 
 # Files that are pure: no library, socket, clock or log; what they may include.
 PURE = {
     "common": {"ring", "http1", "span", "err", "check", "config", "multipart",
-               "address", "utf8"},
+               "address", "utf8", "base64", "metadata"},
     "broadcaster": {"lag", "policy", "targets"},
 }
 PURE_SYSTEM = {
