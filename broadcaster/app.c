@@ -3,6 +3,7 @@
 #include "broadcaster/front.h"
 #include "broadcaster/ingest.h"
 #include "broadcaster/media_job.h"
+#include "broadcaster/page.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/port_check.h"
@@ -211,6 +212,7 @@ static int init_app(struct app *app, const struct broadcaster_settings *s,
 	uuid_v7(clock_wall_ms(), app->shared.instance);
 	init_metrics(&app->shared);
 	init_media_metrics(&app->shared);
+	page_init();
 	app->n_seats = count_threads(s);
 	app->seats = calloc(app->n_seats, sizeof(*app->seats));
 	app->shared.fronts = calloc(app->n_seats, sizeof(struct front *));

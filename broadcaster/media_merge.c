@@ -2,6 +2,7 @@
 
 #include "common/digest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- rows ----------------------------------------------------------------- */
@@ -13,16 +14,22 @@ static const char *text_of(const json_t *row, const char *key)
 	return text ? text : "";
 }
 
-static bool is_row(const json_t *row, enum media_sort sort)
+static bool is_row(const json_t *row)
 {
 	const json_t *size = json_object_get(row, "size");
 
 	return json_is_object(row) && uuid_is_valid(span_of(text_of(row, "id"))) &&
 	       digest_is_hex(span_of(text_of(row, "sha256"))) &&
-	       json_is_string(json_object_get(row, "name")) &&
-	       json_is_integer(size) && json_integer_value(size) >= 0 &&
-	       (sort != MEDIA_BY_SCORE ||
-		json_is_number(json_object_get(row, "score")));
+	       strlen(text_of(row, "name")) < MEDIA_NAME_SIZE &&
+	       json_is_integer(size) && json_integer_value(size) >= 0;
+}
+
+/* Stores that cannot tell how well a row matches find all the same. */
+static double score_of(const json_t *row)
+{
+	const json_t *score = json_object_get(row, "score");
+
+	return json_is_number(score) ? json_number_value(score) : 1.0;
 }
 
 static int compare_numbers(double a, double b)
@@ -48,9 +55,7 @@ static int compare_keys(const json_t *a, const json_t *b, enum media_sort sort)
 	case MEDIA_BY_SIZE:
 		return compare_sizes(a, b);
 	case MEDIA_BY_SCORE:
-		return compare_numbers(
-			json_number_value(json_object_get(b, "score")),
-			json_number_value(json_object_get(a, "score")));
+		return compare_numbers(score_of(b), score_of(a));
 	}
 	return 0;
 }
@@ -83,8 +88,7 @@ static bool is_in_order(const struct media_page *page, struct media_order_by by)
 	return true;
 }
 
-static int take_rows(struct media_page *page, json_t *rows, enum media_sort sort,
-		     struct err *err)
+static int take_rows(struct media_page *page, json_t *rows, struct err *err)
 {
 	page->n = json_array_size(rows);
 	page->rows = calloc(page->n ? page->n : 1, sizeof(*page->rows));
@@ -92,7 +96,7 @@ static int take_rows(struct media_page *page, json_t *rows, enum media_sort sort
 		return err_set(err, ERR_MEMORY, "out of memory for a list");
 	for (size_t i = 0; i < page->n; i++) {
 		page->rows[i] = json_array_get(rows, i);
-		if (!is_row(page->rows[i], sort))
+		if (!is_row(page->rows[i]))
 			return err_set(err, ERR_TARGET,
 				       "sent a list with a malformed entry");
 	}
@@ -106,12 +110,10 @@ static int read_page(struct media_page *page, struct media_order_by by,
 
 	page->next = json_string_value(json_object_get(page->root, "next"));
 	page->ranked = json_is_true(json_object_get(page->root, "ranked"));
-	if (by.sort == MEDIA_BY_SCORE && !page->ranked)
-		by.sort = MEDIA_BY_ID;
 	if (!json_is_array(rows))
 		return err_set(err, ERR_TARGET,
 			       "sent no list of objects: is it a reader?");
-	if (take_rows(page, rows, by.sort, err) < 0)
+	if (take_rows(page, rows, err) < 0)
 		return -1;
 	if (page->next && page->n == 0)
 		return err_set(err, ERR_TARGET, "sent an empty page of a list");
@@ -179,38 +181,35 @@ static json_t *first_of(const struct media_page *pages, size_t n,
 	return first;
 }
 
-/*
- * Take the row off all pages that begin with it, noting where it was last. A
- * shallow copy: the row's members belong to both from now on.
- */
-static json_t *take(struct media_page *pages, size_t n, json_t *row,
-		    struct media_end *end)
+/* Take the row off all pages that begin with it: the row, and who holds it. */
+static json_t *take(struct media_page *pages, size_t n, json_t *row)
 {
-	json_t *merged = json_copy(row), *copies = json_array();
+	/* Shallow: from now on the members belong to both. */
+	json_t *merged = json_object(), *copies = json_array();
 
-	(void)span_to_string(span_of(text_of(row, "id")), end->last_id,
-			     sizeof(end->last_id));
+	if (merged && json_object_update(merged, row) < 0) {
+		json_decref(merged);
+		merged = NULL;
+	}
 	for (size_t i = 0; i < n; i++) {
 		json_t *head = head_of(&pages[i]);
 
 		if (!head || !is_same(head, row))
 			continue;
 		json_add(&copies, json_text(span_of(pages[i].reader)));
-		end->page = i;
-		end->taken = ++pages[i].at;
+		pages[i].at++;
 	}
 	json_put(&merged, "copies", copies);
 	return merged;
 }
 
-/* A page that is used up although there are more: nobody may go past it. */
-static const struct media_page *ended_page(const struct media_page *pages,
-					   size_t n)
+/* Is a page used up although there are more? Nobody may go past its end. */
+static bool has_ended(const struct media_page *pages, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (pages[i].next && !head_of(&pages[i]))
-			return &pages[i];
-	return NULL;
+			return true;
+	return false;
 }
 
 static bool has_more(const struct media_page *pages, size_t n)
@@ -221,33 +220,58 @@ static bool has_more(const struct media_page *pages, size_t n)
 	return false;
 }
 
-/* Contents that differ under one id are told together: a cursor is an id. */
-static bool is_full(const json_t *merged, const json_t *first, size_t limit,
-		    const struct media_end *end)
+static void write_cursor(const json_t *last, struct media_order_by by,
+			 char cursor[MEDIA_CURSOR_SIZE])
 {
-	return json_array_size(merged) >= limit &&
-	       strcmp(text_of(first, "id"), end->last_id) != 0;
+	static const char letters[] = {
+		[MEDIA_BY_ID] = 'i',
+		[MEDIA_BY_NAME] = 'n',
+		[MEDIA_BY_SIZE] = 's',
+		[MEDIA_BY_SCORE] = 'r',
+	};
+	char plain[2 + UUID_TEXT_SIZE + MEDIA_NAME_SIZE];
+	int len = snprintf(plain, sizeof(plain), "%c%c%s", letters[by.sort],
+			   by.descending ? 'd' : 'a', text_of(last, "id"));
+	char *key = plain + len;
+	size_t room = sizeof(plain) - (size_t)len;
+
+	switch (by.sort) {
+	case MEDIA_BY_ID:
+		snprintf(cursor, MEDIA_CURSOR_SIZE, "%s", text_of(last, "id"));
+		return;
+	case MEDIA_BY_NAME:
+		len += snprintf(key, room, "%s", text_of(last, "name"));
+		break;
+	case MEDIA_BY_SIZE:
+		len += snprintf(key, room, "%" JSON_INTEGER_FORMAT,
+				json_integer_value(json_object_get(last, "size")));
+		break;
+	case MEDIA_BY_SCORE:
+		len += snprintf(key, room, "%.17g", score_of(last));
+		break;
+	}
+	base64_encode(BASE64_URL, span_make(plain, (size_t)len), cursor);
 }
 
 json_t *media_merge(struct media_page *pages, size_t n_pages,
 		    struct media_order_by by, size_t limit,
 		    struct media_end *end)
 {
-	json_t *merged = json_array(), *first;
-	const struct media_page *ended;
+	json_t *merged = json_array(), *first, *last = NULL;
 
-	*end = (struct media_end){ .more = false };
 	while (merged && (first = first_of(pages, n_pages, by))) {
-		ended = ended_page(pages, n_pages);
-		if (is_full(merged, first, limit, end) ||
-		    (ended && strcmp(text_of(first, "id"), end->last_id) != 0))
+		/* What differs under one id stays together: a cursor is an id. */
+		bool is_twin = last && !strcmp(text_of(first, "id"),
+					       text_of(last, "id"));
+
+		if (!is_twin && (json_array_size(merged) >= limit ||
+				 has_ended(pages, n_pages)))
 			break;
-		json_add(&merged, take(pages, n_pages, first, end));
+		json_add(&merged, take(pages, n_pages, first));
+		last = first;
 	}
-	ended = ended_page(pages, n_pages);
-	end->more = has_more(pages, n_pages);
-	end->cursor = ended ? ended->next : NULL;
-	if (end->more && !end->cursor && by.sort == MEDIA_BY_ID)
-		end->cursor = end->last_id;
+	end->more = last && has_more(pages, n_pages);
+	if (end->more)
+		write_cursor(last, by, end->cursor);
 	return merged;
 }

@@ -13,6 +13,7 @@
 #ifndef BROADCASTER_MEDIA_MERGE_H
 #define BROADCASTER_MEDIA_MERGE_H
 
+#include "common/base64.h"
 #include "common/json.h"
 #include "common/uuid.h"
 
@@ -20,7 +21,7 @@ enum media_sort {
 	MEDIA_BY_ID,
 	MEDIA_BY_NAME,
 	MEDIA_BY_SIZE,
-	MEDIA_BY_SCORE,		/* best first */
+	MEDIA_BY_SCORE,		/* best first; without a score it is 1 */
 };
 
 struct media_order_by {
@@ -51,16 +52,16 @@ int media_page_read(struct media_page *page, struct span body,
 void media_page_release(struct media_page *page);
 
 /*
- * Where merging has ended. The next page begins behind the row that was taken
- * last: `cursor` when a reader has said how that is written, otherwise the reader
- * of pages[page] has to be asked for its first `taken` rows again: the "next" of
- * that answer is it.
+ * Where merging has ended. `cursor` is where the next page begins, for every
+ * reader: behind the row that was taken last. Readers write cursors like this:
+ * the id, when that is the order; otherwise, in base64 for URLs, a letter for the
+ * sort and one for the order, the id, and the key.
  */
+#define MEDIA_NAME_SIZE 1025u
+#define MEDIA_CURSOR_SIZE BASE64_TEXT_SIZE(2 + UUID_TEXT_SIZE + MEDIA_NAME_SIZE)
 struct media_end {
 	bool more;
-	const char *cursor;	/* borrowed from a page, or NULL */
-	size_t page, taken;
-	char last_id[UUID_TEXT_SIZE];
+	char cursor[MEDIA_CURSOR_SIZE];
 };
 
 /*

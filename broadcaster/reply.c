@@ -301,22 +301,33 @@ static struct span first_line(struct span body)
 	return line;
 }
 
-void reply_reason(const struct reply *r, char *buf, size_t size)
+bool reply_sentence(struct span body, char *buf, size_t size)
 {
 	struct err ignored = ERR_INIT;
-	struct span body = span_make(r->kept, r->kept_len);
 	json_t *root = json_parse_object(body, &ignored);
 	const char *text = root ? sentence_of(root) : NULL;
-	const char *phrase = http1_reason(r->status);
 	struct span line = first_line(body);
 
+	snprintf(buf, size, "%.*s", SPAN_ARG(line));
 	if (text)
-		snprintf(buf, size, "answered %d: %s", r->status, text);
-	else if (line.len > 0)
-		snprintf(buf, size, "answered %d: %.*s", r->status,
-			 SPAN_ARG(line));
-	else
-		snprintf(buf, size, "answered %d%s%s", r->status,
-			 *phrase ? " " : "", phrase);
+		snprintf(buf, size, "%s", text);
 	json_decref(root);
+	return *buf;
+}
+
+void reply_reason_of(int status, struct span body, char *buf, size_t size)
+{
+	const char *phrase = http1_reason(status);
+	char text[300];
+
+	if (reply_sentence(body, text, sizeof(text)))
+		snprintf(buf, size, "answered %d: %s", status, text);
+	else
+		snprintf(buf, size, "answered %d%s%s", status,
+			 *phrase ? " " : "", phrase);
+}
+
+void reply_reason(const struct reply *r, char *buf, size_t size)
+{
+	reply_reason_of(r->status, span_make(r->kept, r->kept_len), buf, size);
 }

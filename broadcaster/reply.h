@@ -81,6 +81,15 @@ struct span reply_field(const struct reply *reply, const char *name);
 /* The bytes behind that head which were received already. Borrowed. */
 struct span reply_body(const struct reply *reply);
 
+/*
+ * The sentence in the body of an error: of a problem, an envelope, or its first
+ * line of text. False, and "", when there is none.
+ */
+bool reply_sentence(struct span body, char *buf, size_t size);
+
+/* "answered 503: the sentence"; for error texts. */
+void reply_reason_of(int status, struct span body, char *buf, size_t size);
+
 /* What the target said went wrong, in its own words; for error texts. */
 void reply_reason(const struct reply *reply, char *buf, size_t size);
 
