@@ -73,12 +73,19 @@ static void set_failed(struct playback *p)
 
 /* ---- the end ------------------------------------------------------------- */
 
+/* Questions without content, HEAD and conditions, are not worth a line. */
+static enum log_level level_of(const struct playback *p)
+{
+	if (p->result == p->job.front->shared->playbacks_failed ||
+	    p->n_failovers > 0)
+		return LOG_WARN;
+	return p->is_head || (p->is_answered && p->status != 404) ? LOG_DEBUG :
+								    LOG_INFO;
+}
+
 static void log_end(const struct playback *p)
 {
-	bool is_bad = p->result == p->job.front->shared->playbacks_failed;
-	enum log_level level = p->is_begun || is_bad ? LOG_INFO : LOG_DEBUG;
-
-	log_line(is_bad || p->n_failovers ? LOG_WARN : level, "playback",
+	log_line(level_of(p), "playback",
 		 LOG_STR("id", p->quest->id), LOG_STR("result", p->result_name),
 		 LOG_U64("status", (uint64_t)p->status),
 		 LOG_U64("first", p->facts.first), LOG_U64("bytes", p->sent),
