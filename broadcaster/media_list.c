@@ -47,31 +47,43 @@ static const char *const names[] = { "q",	 "type",     "from",
 				     "limit" };
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 
-static bool is_known(struct span name, bool is_songs)
+/* The parameter's number, or N_NAMES. */
+static size_t find_name(struct span name, size_t n)
 {
-	for (size_t i = 0; i < (is_songs ? 1 : N_NAMES); i++)
+	for (size_t i = 0; i < n; i++)
 		if (span_eq(name, span_of(names[i])))
-			return true;
-	return false;
+			return i;
+	return N_NAMES;
 }
 
+static int refuse_name(struct span name, bool is_songs, struct err *err)
+{
+	return err_set(err, ERR_CLIENT, "%.*s is no parameter; allowed %s",
+		       name.len < 40 ? (int)name.len : 40, name.ptr,
+		       is_songs ? "is q" :
+				  "are q, type, from, until, min_size, "
+				  "max_size, sort, order, limit and after");
+}
+
+/* Readers see the limit that they are given only, so it is looked at here. */
 static int check_names(struct span query, bool is_songs, struct err *err)
 {
+	bool seen[N_NAMES] = { false };
+
 	while (query.len > 0) {
 		struct span pair = span_cut(&query, '&');
 		struct span name = span_cut(&pair, '=');
+		size_t i;
 
 		if (name.len == 0 && !pair.ptr)
 			continue;
-		if (!is_known(name, is_songs))
-			return err_set(err, ERR_CLIENT,
-				       "%.*s is no parameter; allowed %s",
-				       name.len < 40 ? (int)name.len : 40,
-				       name.ptr,
-				       is_songs ? "is q" :
-						  "are q, type, from, until, "
-						  "min_size, max_size, sort, "
-						  "order, limit and after");
+		i = find_name(name, is_songs ? 1 : N_NAMES);
+		if (i == N_NAMES)
+			return refuse_name(name, is_songs, err);
+		if (seen[i])
+			return err_set(err, ERR_CLIENT, "%s stands twice",
+				       names[i]);
+		seen[i] = true;
 	}
 	return 0;
 }
