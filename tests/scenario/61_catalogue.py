@@ -5,7 +5,7 @@ import re
 
 from client import Client, fetch, get, wait_until
 from fault_target import not_found, refuse
-from harness import Scenario, payload
+from harness import Scenario, payload, slow
 from media_peer import ID, catalogue, holder, row
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -187,6 +187,7 @@ class Lists(Catalogue):
         self.assertEqual([r["id"] for r in found], [r["id"] for r in rows])
         self.assertEqual(found[0]["metadata"], long)
 
+    @slow("sanitizers keep memory of their own")
     def test_an_endless_answer_is_given_up(self):
         def endless(ex):
             ex.raw(b"HTTP/1.1 200 OK\r\n\r\n")
