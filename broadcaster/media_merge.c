@@ -203,13 +203,14 @@ static json_t *take(struct media_page *pages, size_t n, json_t *row)
 	return merged;
 }
 
-/* Is a page used up although there are more? Nobody may go past its end. */
-static bool has_ended(const struct media_page *pages, size_t n)
+/* A page that is used up although there are more: nobody may go past its end. */
+static const struct media_page *ended_page(const struct media_page *pages,
+					   size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (pages[i].next && !head_of(&pages[i]))
-			return true;
-	return false;
+			return &pages[i];
+	return NULL;
 }
 
 static bool has_more(const struct media_page *pages, size_t n)
@@ -247,7 +248,8 @@ static void write_cursor(const json_t *last, struct media_order_by by,
 				json_integer_value(json_object_get(last, "size")));
 		break;
 	case MEDIA_BY_SCORE:
-		len += snprintf(key, room, "%.17g", score_of(last));
+		/* a key that grows, as the others do, while the score falls */
+		len += snprintf(key, room, "%.17g", -score_of(last));
 		break;
 	}
 	base64_encode(BASE64_URL, span_make(plain, (size_t)len), cursor);
@@ -258,6 +260,7 @@ json_t *media_merge(struct media_page *pages, size_t n_pages,
 		    struct media_end *end)
 {
 	json_t *merged = json_array(), *first, *last = NULL;
+	const struct media_page *ended;
 
 	while (merged && (first = first_of(pages, n_pages, by))) {
 		/* What differs under one id stays together: a cursor is an id. */
@@ -265,13 +268,17 @@ json_t *media_merge(struct media_page *pages, size_t n_pages,
 					       text_of(last, "id"));
 
 		if (!is_twin && (json_array_size(merged) >= limit ||
-				 has_ended(pages, n_pages)))
+				 ended_page(pages, n_pages)))
 			break;
 		json_add(&merged, take(pages, n_pages, first));
 		last = first;
 	}
 	end->more = last && has_more(pages, n_pages);
-	if (end->more)
+	/* Merging stops with the last row of a page: its reader's own word. */
+	ended = ended_page(pages, n_pages);
+	if (end->more && (!ended || !span_to_string(span_of(ended->next),
+						    end->cursor,
+						    sizeof(end->cursor))))
 		write_cursor(last, by, end->cursor);
 	return merged;
 }

@@ -53,9 +53,11 @@ void media_page_release(struct media_page *page);
 
 /*
  * Where merging has ended. `cursor` is where the next page begins, for every
- * reader: behind the row that was taken last. Readers write cursors like this:
- * the id, when that is the order; otherwise, in base64 for URLs, a letter for the
- * sort and one for the order, the id, and the key.
+ * reader: behind the row that was taken last. If that is the last one of a
+ * reader's page, the reader has said how it is written; otherwise it is written
+ * here, as readers do: the id, when that is the order; else, in base64 for URLs, a
+ * letter for the sort and one for the order, the id, and the key (of a score its
+ * negative).
  */
 #define MEDIA_NAME_SIZE 1025u
 #define MEDIA_CURSOR_SIZE BASE64_TEXT_SIZE(2 + UUID_TEXT_SIZE + MEDIA_NAME_SIZE)

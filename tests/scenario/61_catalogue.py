@@ -6,7 +6,7 @@ import re
 from client import Client, fetch, get, wait_until
 from fault_target import not_found, refuse
 from harness import Scenario, payload, slow
-from media_peer import ID, catalogue, holder, row
+from media_peer import ID, catalogue, cursor_of, holder, row
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -135,7 +135,7 @@ class Lists(Catalogue):
         answer = self.ask("?q=x")
         self.assertEqual((answer.status, answer.json()["detail"]),
                          (400, "bad cursor"))
-        cursor = "cmEwMTkwYTAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDUwLjU"
+        cursor = cursor_of(ranked[-1], "relevance", "asc")
         page = self.page(f"?q=x&after={cursor}")
         self.assertEqual(self.states(page), ["unreachable", "ok"])
         self.assertEqual(len(page["media"]), 4)

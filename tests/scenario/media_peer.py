@@ -125,7 +125,7 @@ def cursor_of(entry, sort, order):
     if sort == "id":
         return entry["id"]
     key = {"name": entry["name"], "size": str(entry["size"]),
-           "relevance": f"{entry.get('score', 1.0):.17g}"}[sort]
+           "relevance": f"{-entry.get('score', 1.0):.17g}"}[sort]
     plain = f"{sort[0]}{order[0]}{entry['id']}{key}".encode()
     return base64.urlsafe_b64encode(plain).rstrip(b"=").decode()
 
@@ -137,7 +137,7 @@ def place_of(cursor, sort, order):
     plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     if plain[:2] != sort[0] + order[0]:
         raise ValueError(cursor)
-    key = {"name": str, "size": int, "relevance": lambda t: -float(t)}[sort]
+    key = {"name": str, "size": int, "relevance": float}[sort]
     return (key(plain[38:]), plain[2:38])
 
 

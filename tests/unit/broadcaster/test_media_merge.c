@@ -10,6 +10,7 @@
 #define DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define N_READERS 4u
 #define N_ROWS 40u
+#define PLACES 300u
 
 static struct media_page pages[N_READERS];
 
@@ -49,9 +50,9 @@ static unsigned int number_of(const json_t *row)
 /* Where a row stands by size and id; down: the other way round. */
 static unsigned int place_of(unsigned int number, bool down)
 {
-	unsigned int place = 1 + number % 5 * 1000 + number;
+	unsigned int place = 1 + number % 5 * 50 + number;
 
-	return down ? 9999 - place : place;
+	return down ? PLACES - place : place;
 }
 
 /* A reader's page of at most `limit` of the numbers in `held`, behind `after`. */
@@ -63,7 +64,7 @@ static void answer(struct media_page *page, uint64_t held, unsigned int after,
 	size_t len;
 	char *text;
 
-	for (unsigned int place = after + 1; place < 9999; place++)
+	for (unsigned int place = after + 1; place < PLACES; place++)
 		for (unsigned int n = 0; n < N_ROWS; n++) {
 			if (!(held >> n & 1) ||
 			    place_of(n, by.descending) != place)
@@ -162,31 +163,41 @@ START_TEST(nothing_behind_the_end_of_a_page_is_passed_on)
 
 	ck_assert_uint_eq(json_array_size(merged), 2);
 	ck_assert(end.more);
-	ck_assert_str_eq(end.cursor, "0190a000-0000-7000-8000-000000000002");
+	ck_assert_str_eq(end.cursor, "c");
 	json_decref(merged);
 }
 END_TEST
 
+/* The row "1" is the last that is taken; "0" and "2" stand around it. */
 static const struct {
 	struct media_order_by by;
+	size_t limit;
 	const char *plain;
 } cursors[] = {
-	{ { MEDIA_BY_NAME, true },
+	{ { MEDIA_BY_NAME, true }, 2,
 	  "nd0190a000-0000-7000-8000-000000000001x1" },
-	{ { MEDIA_BY_SIZE, false },
+	{ { MEDIA_BY_SIZE, false }, 2,
 	  "sa0190a000-0000-7000-8000-00000000000111" },
-	{ { MEDIA_BY_SCORE, false },
-	  "ra0190a000-0000-7000-8000-0000000000010.5" },
+	{ { MEDIA_BY_SCORE, false }, 1,
+	  "ra0190a000-0000-7000-8000-000000000001-0.5" },
+	{ { MEDIA_BY_ID, false }, 2,
+	  "0190a000-0000-7000-8000-000000000001" },
 };
 
 START_TEST(cursors_are_written_as_readers_write_them)
 {
 	char wanted[MEDIA_CURSOR_SIZE];
 	struct media_end end;
-	json_t *merged = merge_two(PAGE(ROW("1", ",\"score\":0.5"), "\"c\""),
-				   PAGE("", "null"), cursors[_i].by, 9, &end);
+	json_t *merged = merge_two(PAGE(ROW("1", ",\"score\":0.5"), "null"),
+				   PAGE(ROW("0", ",\"score\":0.25") ","
+					ROW("2", ",\"score\":0.25"), "null"),
+				   cursors[_i].by, cursors[_i].limit, &end);
 
-	base64_encode(BASE64_URL, span_of(cursors[_i].plain), wanted);
+	if (cursors[_i].by.sort == MEDIA_BY_ID)
+		snprintf(wanted, sizeof(wanted), "%s", cursors[_i].plain);
+	else
+		base64_encode(BASE64_URL, span_of(cursors[_i].plain), wanted);
+	ck_assert(end.more);
 	ck_assert_str_eq(end.cursor, wanted);
 	json_decref(merged);
 }
