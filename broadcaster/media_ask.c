@@ -237,8 +237,7 @@ ssize_t ask_recv(struct ask *ask, char *buf, size_t room, struct err *err)
 	n = link_recv(ask->link, buf, room, err);
 	if (n == LINK_EOF)
 		return err_set(err, ERR_TARGET,
-			       "%s closed the connection in the middle",
-			       ask->outlet->target->name);
+			       "closed the connection in the middle");
 	if (n == 0)
 		ask->is_readable = false;
 	return n;

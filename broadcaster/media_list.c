@@ -122,28 +122,30 @@ static struct media_order_by read_order(struct span query)
 	return by;
 }
 
+#define NEWEST_FIRST "&sort=id&order=desc"
+
 /* As it came, still encoded: the parser has let visible ASCII through only. */
 static bool format_query(struct listing *l, struct span query)
 {
-	size_t size = 0;
-	FILE *out = open_memstream(&l->query, &size);
+	char *to = malloc(query.len + sizeof("&" NEWEST_FIRST));
 
-	if (!out)
+	l->query = to;
+	if (!to)
 		return false;
 	while (query.len > 0) {
 		struct span pair = span_cut(&query, '&');
 
-		if (pair.len > 0 &&
-		    !span_starts_with(pair, SPAN_LIT("limit=")))
-			fprintf(out, "&%.*s", SPAN_ARG(pair));
+		if (pair.len == 0 ||
+		    span_starts_with(pair, SPAN_LIT("limit=")))
+			continue;
+		*to++ = '&';
+		memcpy(to, pair.ptr, pair.len);
+		to += pair.len;
 	}
+	*to = '\0';
 	if (l->is_songs && l->by.sort == MEDIA_BY_ID)
-		fputs("&sort=id&order=desc", out);
-	if (fclose(out) == 0)
-		return true;
-	free(l->query);
-	l->query = NULL;
-	return false;
+		memcpy(to, NEWEST_FIRST, sizeof(NEWEST_FIRST));
+	return true;
 }
 
 static int read_request(struct listing *l, struct span query, struct err *err)

@@ -232,29 +232,28 @@ static void refuse(struct playback *p)
 
 /* ---- looking for a source ------------------------------------------------- */
 
+static const char *const condition_names[] = { "Range", "If-Range", "If-Match",
+					       "If-None-Match" };
+#define N_CONDITIONS (sizeof(condition_names) / sizeof(condition_names[0]))
+
 /* The client's own conditions, passed on. */
 static bool format_conditions(struct playback *p)
 {
-	static const char *const names[] = { "Range", "If-Range", "If-Match",
-					     "If-None-Match" };
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
+	struct span values[N_CONDITIONS];
+	size_t size = 1, used = 0;
 
-	if (!out)
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		struct span value = http_request_field(p->job.x, names[i]);
-
-		if (value.ptr)
-			fprintf(out, "%s: %.*s\r\n", names[i], SPAN_ARG(value));
+	for (size_t i = 0; i < N_CONDITIONS; i++) {
+		values[i] = http_request_field(p->job.x, condition_names[i]);
+		size += strlen(condition_names[i]) + values[i].len + 4;
 	}
-	if (fclose(out) != 0) {
-		free(text);
-		return false;
-	}
-	p->conditions = text;
-	return true;
+	p->conditions = calloc(1, size);
+	for (size_t i = 0; p->conditions && i < N_CONDITIONS; i++)
+		if (values[i].ptr)
+			used += (size_t)snprintf(p->conditions + used,
+						 size - used, "%s: %.*s\r\n",
+						 condition_names[i],
+						 SPAN_ARG(values[i]));
+	return p->conditions;
 }
 
 /* The bytes that are missing, of this very content. */
