@@ -201,7 +201,7 @@ VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full \
 # time, memory or descriptors; openat2(2) and pidfd_open(2), which it lacks.
 VALGRIND_UNFIT := http1_chunked http1_request multipart ring intake http_body \
 	http_call http_client http_link_tls http_server metrics sink_file \
-	sink_contract sink_exec
+	sink_contract list_contract sink_exec
 .PHONY: valgrind
 valgrind: ## unit tests and the basic scenarios under valgrind
 	@+$(AGAIN) MODE=debug build

@@ -1,64 +1,27 @@
 #include "reader/sniff.h"
 
 #include "common/http1.h"
-#include "common/log.h"
 
-#include <magic.h>
+#include "reader/sniff_helper.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define UNKNOWN SPAN_LIT("application/octet-stream")
 
-/*
- * Only what looks at the bytes in hand: nothing is unpacked, and the parsers of
- * containers that need the whole file, or take a text for a program's because of
- * a word in it, are left out.
- */
-#define FLAGS (MAGIC_MIME_TYPE | MAGIC_NO_CHECK_COMPRESS | \
-	       MAGIC_NO_CHECK_TAR | MAGIC_NO_CHECK_CDF | \
-	       MAGIC_NO_CHECK_ELF | MAGIC_NO_CHECK_TOKENS)
-
 struct sniffer {
 	pthread_mutex_t lock;
-	magic_t magic;
+	struct sniff_helper helper;
 };
-
-static void warn(const char *reason)
-{
-	log_line(LOG_WARN, "sniff",
-		 LOG_STR("result", "content types stay as clients give them"),
-		 LOG_STR("reason", reason));
-}
-
-/* NULL, and a log line. */
-static magic_t open_magic(void)
-{
-	magic_t magic = magic_open(FLAGS);
-	const char *error;
-
-	if (!magic) {
-		warn("out of memory for libmagic");
-		return NULL;
-	}
-	if (magic_load(magic, NULL) == 0)
-		return magic;
-	error = magic_error(magic);
-	warn(error ? error : "libmagic has no database");
-	magic_close(magic);
-	return NULL;
-}
 
 struct sniffer *sniffer_new(void)
 {
 	struct sniffer *sniffer = malloc(sizeof(*sniffer));
 
-	if (!sniffer) {
-		warn("out of memory");
+	if (!sniffer)
 		return NULL;
-	}
-	sniffer->magic = open_magic();
-	if (!sniffer->magic) {
+	if (sniff_helper_start(&sniffer->helper) < 0) {
 		free(sniffer);
 		return NULL;
 	}
@@ -73,8 +36,8 @@ void sniffer_free(struct sniffer **snifferp)
 	if (!sniffer)
 		return;
 	*snifferp = NULL;
+	sniff_helper_stop(&sniffer->helper);
 	pthread_mutex_destroy(&sniffer->lock);
-	magic_close(sniffer->magic);
 	free(sniffer);
 }
 
@@ -130,14 +93,27 @@ static bool is_media_type(struct span type)
 	       !span_eq(type, UNKNOWN);
 }
 
+/*
+ * An MP3 whose ID3v2 tag (with a picture of the cover, say) fills all the first
+ * bytes: libmagic would want to see what follows the tag.
+ */
+static bool is_tagged_mp3(const struct sniff_head *head)
+{
+	return head->len > 10 && memcmp(head->bytes, "ID3", 3) == 0 &&
+	       head->bytes[3] >= 2 && head->bytes[3] <= 4;
+}
+
 void sniffer_look(struct sniffer *sniffer, const struct sniff_head *head,
 		  char content_type[OBJECT_TYPE_SIZE])
 {
-	struct span type;
+	char type[OBJECT_TYPE_SIZE];
 
 	pthread_mutex_lock(&sniffer->lock);
-	type = span_of(magic_buffer(sniffer->magic, head->bytes, head->len));
-	if (type.len < OBJECT_TYPE_SIZE && is_media_type(type))
-		CHECK(span_to_string(type, content_type, OBJECT_TYPE_SIZE));
+	sniff_helper_ask(&sniffer->helper, span_make(head->bytes, head->len),
+			 type, sizeof(type));
 	pthread_mutex_unlock(&sniffer->lock);
+	if (is_media_type(span_of(type)))
+		memcpy(content_type, type, sizeof(type));
+	else if (is_tagged_mp3(head))
+		snprintf(content_type, OBJECT_TYPE_SIZE, "audio/mpeg");
 }

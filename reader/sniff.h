@@ -7,8 +7,8 @@
  * send everything as an attachment with nosniff, so that a wrong or hostile
  * type does no harm.
  *
- * libmagic's handle is of one thread at a time: there is one, behind a lock,
- * and whoever asks may wait. So only worker threads ask.
+ * libmagic works in a process of its own (sniff_helper.h), asked by one thread at
+ * a time. Whoever asks may wait: so only worker threads do.
  */
 #ifndef READER_SNIFF_H
 #define READER_SNIFF_H
@@ -19,7 +19,7 @@
 
 struct sniffer;
 
-/* Load libmagic's database: tens of ms. NULL, and a log line why, if it cannot. */
+/* Start the helper: tens of ms. NULL, and a log line why, if it cannot. */
 struct sniffer *sniffer_new(void);
 
 /* Free *sniffer and null it; NULL inside is fine. */

@@ -34,7 +34,7 @@ LIBRARY_OWNERS = {
     r"event2/|event\.h|evutil\.h": r"common/(loop|http_server|http_client)",
     r"curl/": r"common/(http_client|http_call)",
     r"openssl/": r"common/",
-    r"magic\.h": r"reader/sniff",
+    r"magic\.h": r"reader/sniff_helper",
 }
 
 # Files that are pure: no library, socket, clock or log; what they may include.

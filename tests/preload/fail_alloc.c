@@ -4,7 +4,9 @@
  * FAIL_ALLOC_FILE names a file that is mapped (struct control). Whoever started
  * the program arms it there while it runs: calls = 0, then first = n and count:
  * the n-th to (n + count - 1)-th call from then on, of any thread, gets no
- * memory. first = 0 disarms. live is the number of blocks held, for leaks.
+ * memory. first = 0 disarms. live is the number of blocks held, for leaks. What
+ * the program forks without exec (the reader's helper) is left alone: its memory
+ * is another affair.
  *
  * The next library's allocator is used and not glibc's by its other names, so
  * that it may be a sanitizer's.
@@ -12,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +62,11 @@ static void look_all_up(void)
 	look_up(&next.free, "free");
 }
 
+static void leave_control(void)
+{
+	control = &before_main;
+}
+
 __attribute__((constructor)) static void map_control(void)
 {
 	const char *path = getenv("FAIL_ALLOC_FILE");
@@ -69,7 +77,7 @@ __attribute__((constructor)) static void map_control(void)
 		return;
 	map = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE,
 		   MAP_SHARED, fd, 0);
-	if (map != MAP_FAILED)
+	if (map != MAP_FAILED && pthread_atfork(NULL, NULL, leave_control) == 0)
 		control = map;
 	close(fd);
 }

@@ -1,4 +1,5 @@
 """What a hostile client tries, and where it ends."""
+import base64
 import json
 
 from client import Client, Curl, fetch, get, head
@@ -132,10 +133,11 @@ class Reaching(Scenario):
     def test_a_client_cannot_name_a_target(self):
         target, trap = self.fault(), self.fault()
         front = self.broadcaster([target])
+        encoded = base64.b64encode(trap.address.encode()).decode()
         for fields in ([f"X-Target: {trap.address}"],
                        [f"X-Forwarded-Host: {trap.address}"],
                        [f"Forwarded: host={trap.address}"],
-                       [f"Upload-Metadata: target {trap.address}"],
+                       [f"Upload-Metadata: target {encoded}"],
                        [f"Content-Location: http://{trap.address}/"]):
             answer = self.put(front, b"x", *fields)
             self.assertEqual(answer.status, 201)

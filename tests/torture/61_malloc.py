@@ -23,6 +23,11 @@ def part(name, data):
             f"filename=\"{name}\"\r\n\r\n").encode() + data + b"\r\n"
 
 
+def field(name, value):
+    return (f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
+            f"name=\"{name}\"\r\n\r\n{value}\r\n").encode()
+
+
 def form(*parts):
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
@@ -190,11 +195,13 @@ class BroadcasterMalloc(Malloc):
         return request(self.front.port, "POST", "/broadcast",
                        f"Content-Type: multipart/form-data; "
                        f"boundary={BOUNDARY}",
-                       body=form(part("a", DATA), part("b", OTHER)))
+                       body=form(field("title", "T"), part("a", DATA),
+                                 part("b", OTHER), field("k", "v")))
 
     def keyed(self, n):
         return request(self.front.port, "PUT", "/broadcast/keyed",
-                       f"Idempotency-Key: key-{n}", body=DATA)
+                       f"Idempotency-Key: key-{n}",
+                       "Upload-Metadata: title VA==,k dg==", body=DATA)
 
     def test_an_upload_of_known_length(self):
         self.start()
@@ -283,9 +290,10 @@ class ReaderMalloc(Malloc):
                        body=data)
 
     def commit(self, object_id, data):
-        field = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return request(self.box.port, "POST", f"/objects/{object_id}/commit",
-                       f"Repr-Digest: sha-256=:{field}:", body=b"")
+                       f"Repr-Digest: sha-256=:{digest}:",
+                       "Upload-Metadata: title VA==,k dg==", body=b"")
 
     def store(self, object_id, data):
         answers = [self.put(object_id, data), self.commit(object_id, data)]
@@ -318,7 +326,8 @@ class ReaderMalloc(Malloc):
         return [request(self.box.port, "POST", "/upload",
                         f"Content-Type: multipart/form-data; "
                         f"boundary={BOUNDARY}",
-                        body=form(part("a", DATA), part("b", OTHER)))]
+                        body=form(field("title", "T"), part("a", DATA),
+                                  part("b", OTHER), field("k", "v")))]
 
     def test_an_object_is_staged_and_committed(self):
         self.start()
@@ -372,6 +381,7 @@ class ReaderMalloc(Malloc):
         self.torture(lambda n: read(n, "Range: bytes=5-1000"))
         for method, path in (("HEAD", f"/objects/{ID % 1}"),
                              ("GET", "/objects?limit=10&q=x"),
+                             ("GET", "/objects?limit=1&sort=size"),
                              ("GET", "/metrics"), ("GET", "/readyz"),
                              ("GET", "/healthz"), ("GET", "/nothing")):
             self.torture(lambda n, m=method, p=path:

@@ -94,8 +94,74 @@ START_TEST(every_month_and_weekday_has_its_name)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	uint64_t ms;
+} times[] = {
+	{ "1970-01-01", 0 },
+	{ "1970-01-01T00:00:00Z", 0 },
+	{ "2026-01-31T23:59:59.123Z", UINT64_C(1769903999123) },
+	{ "2026-01-31t23:59:59.1239z", UINT64_C(1769903999123) },
+	{ "2026-01-31 23:59:59.1Z", UINT64_C(1769903999100) },
+	{ "2026-02-01T01:59:59.123+02:00", UINT64_C(1769903999123) },
+	{ "2026-01-31T18:29:59.123-05:30", UINT64_C(1769903999123) },
+	{ "2024-02-29", UINT64_C(1709164800000) },
+	{ "2000-02-29", UINT64_C(951782400000) },
+	{ "2016-12-31T23:59:60Z", UINT64_C(1483228800000) },
+	{ "9999-12-31T23:59:59.999Z", UINT64_C(253402300799999) },
+};
+
+START_TEST(times_and_dates_are_read)
+{
+	uint64_t ms = 1;
+
+	ck_assert_msg(clock_parse_rfc3339(span_of(times[_i].text), &ms), "%s",
+		      times[_i].text);
+	ck_assert_uint_eq(ms, times[_i].ms);
+}
+END_TEST
+
+static const char *const no_times[] = {
+	"", "2026", "2026-01", "2026-1-01", "2026-00-01", "2026-13-01",
+	"2026-01-00", "2026-01-32", "2026-02-29", "2100-02-29", "1969-12-31",
+	"1970-01-01T00:00:00+00:01", "2026-01-01T", "2026-01-01T00:00:00",
+	"2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z", "2026-01-01T00:00:61Z",
+	"2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+24:00",
+	"2026-01-01T00:00:00+0200", "2026-01-01T00:00:00Zx", "2026-01-01x",
+	"02026-01-01", "2026-01-01Z", "+026-01-01", "2026-01-01T00:00:00,5Z",
+};
+
+START_TEST(what_is_no_time_is_refused)
+{
+	uint64_t ms;
+
+	ck_assert_msg(!clock_parse_rfc3339(span_of(no_times[_i]), &ms), "%s",
+		      no_times[_i]);
+}
+END_TEST
+
+START_TEST(what_is_written_is_read_again)
+{
+	char text[CLOCK_RFC3339_SIZE];
+	uint64_t ms, again;
+
+	/* steps that are no divisor of anything in a calendar */
+	for (ms = 0; ms < UINT64_C(253402300799999);
+	     ms += UINT64_C(86399999) * 97) {
+		clock_format_rfc3339(ms, text);
+		ck_assert(clock_parse_rfc3339(span_of(text), &again));
+		ck_assert_uint_eq(again, ms);
+	}
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_loop_test(tc, times_and_dates_are_read, 0,
+			    sizeof(times) / sizeof(*times));
+	tcase_add_loop_test(tc, what_is_no_time_is_refused, 0,
+			    sizeof(no_times) / sizeof(*no_times));
+	tcase_add_test(tc, what_is_written_is_read_again);
 	tcase_add_test(tc, the_monotonic_clock_never_goes_back);
 	tcase_add_test(tc, the_wall_clock_is_in_this_century);
 	tcase_add_test(tc, fake_clocks_stand_still);

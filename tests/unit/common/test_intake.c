@@ -9,6 +9,7 @@
 
 struct http_exchange {
 	struct span content_type;
+	struct span metadata;	/* Upload-Metadata */
 	struct span body;
 	size_t at;
 	size_t piece;		/* bytes until the next AGAIN */
@@ -19,6 +20,8 @@ struct http_exchange {
 
 struct span http_request_field(const struct http_exchange *x, const char *name)
 {
+	if (span_eq_nocase(span_of(name), SPAN_LIT("upload-metadata")))
+		return x->metadata;
 	ck_assert(span_eq_nocase(span_of(name), SPAN_LIT("content-type")));
 	return x->content_type;
 }
@@ -292,6 +295,84 @@ START_TEST(fields_do_not_reach_the_ring)
 }
 END_TEST
 
+static void play_keeping_fields(struct span body, size_t first, size_t step)
+{
+	begin(true, body, first, step);
+	intake_keep_fields(&run.intake);
+	while (turn(&run))
+		;
+}
+
+static const char *kept(const char *key)
+{
+	ck_assert_ptr_nonnull(run.intake.metadata);
+	return metadata_get(run.intake.metadata, key);
+}
+
+START_TEST(fields_are_kept_only_when_they_are_asked_for)
+{
+	play(true, SPAN_LIT("--XYZ" NL FIELD("a") "no" CLOSE), 9, 9);
+	ck_assert_ptr_null(run.intake.metadata);
+	play_keeping_fields(SPAN_LIT("--XYZ" NL FILE_("f") NL "x" CLOSE), 9, 9);
+	ck_assert_ptr_null(run.intake.metadata);
+}
+END_TEST
+
+START_TEST(fields_before_and_after_files_are_kept_however_they_are_cut)
+{
+	static const char body[] =
+		"--XYZ" NL FIELD("title") "one" NL "--XY" D FILE_("f") NL
+		"yes" D FIELD("\"a b\"; x=y") "no" CLOSE;
+	static const char good[] =
+		"--XYZ" NL FIELD("title") "one" NL "--XY" D FILE_("f") NL
+		"yes" D FIELD("ab") "\xc3\xa4" NL D FIELD("empty") CLOSE;
+
+	for (size_t first = 1; first < sizeof(good); first++) {
+		play_keeping_fields(span_of(good), first, 1 + first % 7);
+		ck_assert(run_saw(SPAN_LIT("<f:>yes</>.")));
+		ck_assert_str_eq(kept("title"), "one" NL "--XY");
+		ck_assert_str_eq(kept("ab"), "\xc3\xa4" NL);
+	}
+	play_keeping_fields(span_of(body), 5, 5);
+	ck_assert(run_saw(SPAN_LIT("<f:>yes</>!400")));
+}
+END_TEST
+
+START_TEST(a_file_input_without_a_file_is_no_field)
+{
+	play_keeping_fields(SPAN_LIT("--XYZ" NL FILE_("\"\"") NL CLOSE), 9, 9);
+	ck_assert(run_saw(SPAN_LIT(".")));
+	ck_assert_ptr_null(run.intake.metadata);
+}
+END_TEST
+
+START_TEST(a_bad_field_is_bad_at_once)
+{
+	play_keeping_fields(SPAN_LIT("--XYZ" NL FIELD("title") "\xff" D
+				     FILE_("f") NL "yes" CLOSE), 9, 9);
+	ck_assert(run_saw(SPAN_LIT("!400")));
+}
+END_TEST
+
+START_TEST(upload_metadata_comes_first)
+{
+	struct err err = ERR_INIT;
+
+	begin(true, SPAN_LIT("--XYZ" NL FIELD("title") "form" D FIELD("k")
+			     "v" CLOSE), 9, 9);
+	run.x.metadata = SPAN_LIT("title aGVhZA==");
+	intake_keep_fields(&run.intake);
+	ck_assert_int_eq(intake_take_metadata(&run.intake, &err), 0);
+	while (turn(&run))
+		;
+	ck_assert_str_eq(kept("title"), "head");
+	ck_assert_str_eq(kept("k"), "v");
+	run.x.metadata = SPAN_LIT("title !");
+	ck_assert_int_eq(intake_take_metadata(&run.intake, &err), -1);
+	ck_assert_int_eq(err.status, 400);
+}
+END_TEST
+
 START_TEST(a_form_without_files_has_no_objects)
 {
 	play(true, SPAN_LIT("--XYZ" NL FIELD("a") "no" CLOSE), 9, 9);
@@ -516,6 +597,13 @@ static void add_forms(Suite *suite)
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, each_file_of_a_form_is_an_object);
 	tcase_add_test(tc, fields_do_not_reach_the_ring);
+	tcase_add_test(tc, fields_are_kept_only_when_they_are_asked_for);
+	tcase_add_test(
+		tc,
+		fields_before_and_after_files_are_kept_however_they_are_cut);
+	tcase_add_test(tc, a_file_input_without_a_file_is_no_field);
+	tcase_add_test(tc, a_bad_field_is_bad_at_once);
+	tcase_add_test(tc, upload_metadata_comes_first);
 	tcase_add_test(tc, a_form_without_files_has_no_objects);
 	tcase_add_test(tc, a_form_without_a_close_boundary_is_bad);
 	tcase_add_test(tc, a_form_that_is_refused_says_why);

@@ -87,6 +87,27 @@ UNUSED static void reopen_store(void)
 	ck_assert_msg(open_store(kind) == ERR_NONE, "%s", last.text);
 }
 
+/* ---- every kind ---------------------------------------------------------- */
+
+UNUSED static bool is_kept; /* does this kind keep content? */
+
+/* Open a store of the kind-th kind. */
+UNUSED static void use(int kind)
+{
+	ck_assert_msg(open_store(store_kinds[kind]) == ERR_NONE, "%s",
+		      last.text);
+	is_kept = strcmp(store_kinds[kind], "file") == 0;
+}
+
+UNUSED static int count_kinds(void)
+{
+	int n = 0;
+
+	while (store_kinds[n])
+		n++;
+	return n;
+}
+
 /* ---- one call ------------------------------------------------------------ */
 
 UNUSED static void on_ended(void *arg, const struct err *err)
@@ -200,12 +221,21 @@ UNUSED static enum err_code list_page(const char *query, const char *after,
 				      size_t limit)
 {
 	free(list.rows);
+	free(list.scores);
 	list = (struct store_list){ .limit = limit };
 	snprintf(list.query, sizeof(list.query), "%s", query);
 	snprintf(list.after, sizeof(list.after), "%s", after);
 	ended = false;
 	store_list(store, &list, loop, on_ended, &last);
 	return wait_end();
+}
+
+UNUSED static void free_list(void)
+{
+	free(list.rows);
+	free(list.scores);
+	list.rows = NULL;
+	list.scores = NULL;
 }
 
 /* ---- content ------------------------------------------------------------- */

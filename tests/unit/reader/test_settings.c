@@ -148,6 +148,40 @@ START_TEST(names_of_the_broadcaster_are_not_ours)
 }
 END_TEST
 
+START_TEST(port_counts_when_our_own_variable_is_not_set)
+{
+	ck_assert_int_eq(load("PORT=:8081", NULL, NULL), 0);
+	ck_assert_uint_eq(settings.address.port, 8081);
+	ck_assert_str_eq(settings.address.host, "127.0.0.1");
+	ck_assert_int_eq(load("PORT=8081", "READER_HTTP_PORT=", NULL), 0);
+	ck_assert_uint_eq(settings.address.port, 8081);
+	ck_assert_int_eq(load("PORT=8081", "READER_HTTP_PORT=8082", NULL), 0);
+	ck_assert_uint_eq(settings.address.port, 8082);
+	ck_assert_int_eq(load("PORT=x", NULL, NULL), -1);
+	expect_refusal("PORT=\"x\"");
+}
+END_TEST
+
+START_TEST(the_database_is_named_by_variables)
+{
+	ck_assert_int_eq(load("DB_HOST=h", "DB_USER=u", "DB_PASSWORD=p"), 0);
+	ck_assert_str_eq(settings.db_host, "h");
+	ck_assert_str_eq(settings.db_user, "u");
+	ck_assert_str_eq(settings.db_password, "p");
+	ck_assert_str_eq(settings.db_port, "");
+	ck_assert_str_eq(settings.db_name, "");
+}
+END_TEST
+
+START_TEST(types_are_sniffed_unless_told_otherwise)
+{
+	ck_assert_int_eq(load(NULL, NULL, NULL), 0);
+	ck_assert(settings.sniff);
+	ck_assert_int_eq(load("READER_SNIFF=false", NULL, NULL), 0);
+	ck_assert(!settings.sniff);
+}
+END_TEST
+
 START_TEST(the_token_never_stands_in_a_message)
 {
 	ck_assert_int_lt(load("READER_TOKEN=se\ncret", NULL, NULL), 0);
@@ -172,6 +206,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, an_unknown_store_names_the_known_ones);
 	tcase_add_test(tc, a_misspelt_name_is_refused);
 	tcase_add_test(tc, names_of_the_broadcaster_are_not_ours);
+	tcase_add_test(tc, port_counts_when_our_own_variable_is_not_set);
+	tcase_add_test(tc, the_database_is_named_by_variables);
+	tcase_add_test(tc, types_are_sniffed_unless_told_otherwise);
 	tcase_add_test(tc, the_token_never_stands_in_a_message);
 }
 

@@ -3,24 +3,6 @@
 
 #include <signal.h>
 
-static bool is_kept; /* does this kind keep content? */
-
-static void use(int kind)
-{
-	ck_assert_msg(open_store(store_kinds[kind]) == ERR_NONE, "%s",
-		      last.text);
-	is_kept = strcmp(store_kinds[kind], "file") == 0;
-}
-
-static int count_kinds(void)
-{
-	int n = 0;
-
-	while (store_kinds[n])
-		n++;
-	return n;
-}
-
 /* The committed object has this content, as far as the kind can tell. */
 static void expect_content(unsigned int number, const char *bytes, size_t len)
 {
@@ -156,6 +138,109 @@ START_TEST(a_description_comes_back_as_it_was_given)
 			  sink_object(sink)->created_ms);
 	ck_assert_uint_gt(lookup.object.created_ms, 0);
 	sink_close(&sink);
+}
+END_TEST
+
+static void fill_details(struct object_details *details, const char *title)
+{
+	snprintf(details->title, sizeof(details->title), "%s", title);
+	memset(details->creator, 'c', sizeof(details->creator) - 1);
+	details->creator[sizeof(details->creator) - 1] = '\0';
+	snprintf(details->metadata, sizeof(details->metadata),
+		 "{\"k\":\"\\\"\\\\\\n'; --\",\"ö\":\"%0*d\"}", 2000, 0);
+}
+
+/* A staged object of a content, described; the caller commits. */
+static struct sink *stage_described(unsigned int number, const char *title)
+{
+	struct object_details details;
+	struct sink *sink = open_sink(number);
+
+	MUST(write_text(sink, "content"));
+	MUST(CALL(sink_stage, sink));
+	fill_details(&details, title);
+	sink_describe(sink, &details);
+	return sink;
+}
+
+START_TEST(details_that_came_after_the_stage_come_back)
+{
+	struct object_details details;
+	struct sink *sink;
+
+	use(_i);
+	sink = stage_described(1, "Größe \"x\"");
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, false));
+	fill_details(&details, "Größe \"x\"");
+	ck_assert_str_eq(lookup.object.details.title, details.title);
+	ck_assert_str_eq(lookup.object.details.creator, details.creator);
+	ck_assert_str_eq(lookup.object.details.metadata, details.metadata);
+	expect_text(1, "content");
+}
+END_TEST
+
+START_TEST(the_last_details_before_the_commit_count)
+{
+	struct object_details none = { .title = "" };
+	struct sink *sink;
+
+	use(_i);
+	sink = stage_described(1, "first");
+	sink_describe(sink, &none);
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.details.title, "");
+	ck_assert_str_eq(lookup.object.details.metadata, "");
+}
+END_TEST
+
+START_TEST(a_repeated_commit_changes_no_details)
+{
+	struct sink *sink;
+
+	use(_i);
+	for (int i = 0; i < 2; i++) {
+		sink = stage_described(1, i ? "second" : "first");
+		MUST(CALL(sink_commit, sink));
+		sink_close(&sink);
+	}
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.details.title, "first");
+}
+END_TEST
+
+START_TEST(an_aborted_description_leaves_nothing)
+{
+	struct sink *sink;
+
+	use(_i);
+	sink = stage_described(1, "title");
+	MUST(CALL(sink_abort, sink));
+	expect_nothing(1);
+}
+END_TEST
+
+START_TEST(an_unknown_type_is_told_from_the_first_bytes)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	settings.sniff = true;
+	use(_i);
+	snprintf(object.content_type, sizeof(object.content_type),
+		 "application/octet-stream");
+	sink = open_object(&object);
+	MUST(write_text(sink, "%PD"));
+	MUST(write_text(sink, "F-1.4\n"));
+	MUST(CALL(sink_stage, sink));
+	ck_assert_str_eq(sink_object(sink)->content_type, "application/pdf");
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, false));
+	ck_assert_str_eq(lookup.object.content_type, "application/pdf");
 }
 END_TEST
 
@@ -506,79 +591,6 @@ START_TEST(a_deleted_identifier_may_have_other_content)
 }
 END_TEST
 
-/* ---- lists --------------------------------------------------------------- */
-
-static void store_many(unsigned int n)
-{
-	/* in no order: 7 and 50 have no common factor */
-	for (unsigned int i = 0; i < n; i++)
-		store_text(i * 7 % n, "x");
-}
-
-START_TEST(an_empty_store_has_an_empty_list)
-{
-	use(_i);
-	MUST(list_page("", "", STORE_LIST_MAX));
-	ck_assert_uint_eq(list.n_rows, 0);
-	ck_assert(!list.more);
-	ck_assert_ptr_nonnull(list.rows);
-}
-END_TEST
-
-START_TEST(pages_follow_each_other_by_identifier)
-{
-	char after[UUID_TEXT_SIZE] = "";
-	unsigned int number = 0;
-
-	use(_i);
-	store_many(50);
-	do {
-		MUST(list_page("", after, 7));
-		for (size_t i = 0; i < list.n_rows; i++, number++)
-			ck_assert_str_eq(list.rows[i].id,
-					 make_object(number).id);
-		memcpy(after, list.rows[list.n_rows - 1].id, sizeof(after));
-	} while (list.more);
-	ck_assert_uint_eq(number, 50);
-}
-END_TEST
-
-START_TEST(a_page_that_takes_all_has_no_more)
-{
-	use(_i);
-	store_many(20);
-	MUST(list_page("", "", 20));
-	ck_assert_uint_eq(list.n_rows, 20);
-	ck_assert(!list.more);
-	MUST(list_page("", "", 19));
-	ck_assert(list.more);
-}
-END_TEST
-
-START_TEST(a_query_selects_by_name_without_case)
-{
-	use(_i);
-	store_many(20);
-	MUST(list_page("oBJECT 1", "", 100));
-	ck_assert_uint_eq(list.n_rows, 11);
-	ck_assert_str_eq(list.rows[0].name, "Object 1");
-	ck_assert_str_eq(list.rows[10].name, "Object 19");
-	MUST(list_page("no such", "", 100));
-	ck_assert_uint_eq(list.n_rows, 0);
-}
-END_TEST
-
-START_TEST(a_query_goes_on_after_a_page)
-{
-	use(_i);
-	store_many(20);
-	MUST(list_page("object 1", make_object(10).id, 3));
-	ck_assert_uint_eq(list.n_rows, 3);
-	ck_assert_str_eq(list.rows[0].id, make_object(11).id);
-	ck_assert(list.more);
-}
-END_TEST
-
 /* ---- bugs of the caller -------------------------------------------------- */
 
 START_TEST(commit_before_stage_is_a_bug)
@@ -622,6 +634,11 @@ END_TEST
 	X(an_object_is_visible_only_after_its_commit) \
 	X(a_staged_object_knows_its_size_and_digest) \
 	X(a_description_comes_back_as_it_was_given) \
+	X(details_that_came_after_the_stage_come_back) \
+	X(the_last_details_before_the_commit_count) \
+	X(a_repeated_commit_changes_no_details) \
+	X(an_aborted_description_leaves_nothing) \
+	X(an_unknown_type_is_told_from_the_first_bytes) \
 	X(an_empty_object_is_an_object) \
 	X(objects_of_all_sizes_are_stored) \
 	X(one_byte_at_a_time_is_stored) \
@@ -642,18 +659,7 @@ END_TEST
 	X(only_a_uuid_is_an_identifier) \
 	X(a_deleted_object_is_gone) \
 	X(deleting_what_is_not_there_succeeds) \
-	X(a_deleted_identifier_may_have_other_content) \
-	X(an_empty_store_has_an_empty_list) \
-	X(pages_follow_each_other_by_identifier) \
-	X(a_page_that_takes_all_has_no_more) \
-	X(a_query_selects_by_name_without_case) \
-	X(a_query_goes_on_after_a_page)
-
-static void free_list(void)
-{
-	free(list.rows);
-	list.rows = NULL;
-}
+	X(a_deleted_identifier_may_have_other_content)
 
 static void add_cases(Suite *suite)
 {

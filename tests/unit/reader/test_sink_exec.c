@@ -24,7 +24,7 @@ static void drop_all(void)
 	free(content);
 }
 
-static void use(const char *command)
+static void use_command(const char *command)
 {
 	snprintf(settings.exec_command, sizeof(settings.exec_command), "%s",
 		 command);
@@ -84,7 +84,7 @@ START_TEST(the_program_reads_every_byte)
 	char hex[DIGEST_HEX_SIZE];
 	struct sink *sink;
 
-	use("sha256sum >$SCRATCH/sum");
+	use_command("sha256sum >$SCRATCH/sum");
 	sink = open_sink(1);
 	MUST(write_bytes(sink, content, LONG_BYTES));
 	MUST(write_text(sink, "end"));
@@ -101,7 +101,7 @@ START_TEST(a_status_of_its_own_refuses_the_object)
 {
 	struct sink *sink;
 
-	use("cat >/dev/null; echo scanning; echo 'virus found: EICAR' >&2; "
+	use_command("cat >/dev/null; echo scanning; echo 'virus found: EICAR' >&2; "
 	    "echo; exit 3");
 	sink = open_sink(1);
 	MUST(write_text(sink, "content"));
@@ -117,7 +117,7 @@ START_TEST(a_refusal_without_words_is_one)
 {
 	struct sink *sink;
 
-	use("cat >/dev/null; exit 1");
+	use_command("cat >/dev/null; exit 1");
 	sink = open_sink(1);
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_REFUSED);
 	ck_assert_str_eq(last.text, "status 1");
@@ -129,7 +129,7 @@ START_TEST(an_early_refusal_is_a_refusal)
 {
 	struct sink *sink;
 
-	use("head -c 4 >/dev/null; echo bad magic; exit 2");
+	use_command("head -c 4 >/dev/null; echo bad magic; exit 2");
 	sink = open_sink(1);
 	ck_assert_int_eq(write_bytes(sink, content, LONG_BYTES), ERR_REFUSED);
 	ck_assert_str_eq(last.text, "status 2: bad magic");
@@ -141,7 +141,7 @@ START_TEST(a_program_that_is_not_there_is_the_operators_fault)
 {
 	struct sink *sink;
 
-	use("exec /no/such/program");
+	use_command("exec /no/such/program");
 	sink = open_sink(1);
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_STORE);
 	ck_assert_ptr_nonnull(strstr(last.text, "status 127: "));
@@ -153,7 +153,7 @@ START_TEST(a_program_that_crashes_is_the_operators_fault)
 {
 	struct sink *sink;
 
-	use("cat >/dev/null; kill -SEGV $$");
+	use_command("cat >/dev/null; kill -SEGV $$");
 	sink = open_sink(1);
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_STORE);
 	ck_assert_str_eq(last.text,
@@ -176,7 +176,7 @@ START_TEST(success_before_a_long_object_ends_is_a_failure)
 {
 	struct sink *sink;
 
-	use("exit 0");
+	use_command("exit 0");
 	sink = open_sink(1);
 	ck_assert_int_eq(write_bytes(sink, content, LONG_BYTES), ERR_STORE);
 	ck_assert_str_eq(last.text,
@@ -189,7 +189,7 @@ START_TEST(success_that_leaves_bytes_in_the_pipe_is_a_failure)
 {
 	struct sink *sink;
 
-	use("read line; exit 0");
+	use_command("read line; exit 0");
 	sink = open_sink(1);
 	MUST(write_text(sink, "first line\nsecond line\n"));
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_STORE);
@@ -203,7 +203,7 @@ START_TEST(success_after_the_last_byte_needs_no_end_of_file)
 {
 	struct sink *sink;
 
-	use("head -c 7 >$SCRATCH/head");
+	use_command("head -c 7 >$SCRATCH/head");
 	sink = open_sink(1);
 	MUST(write_text(sink, "content"));
 	MUST(CALL(sink_stage, sink));
@@ -216,7 +216,7 @@ START_TEST(bytes_after_the_program_ended_are_a_failure)
 {
 	struct sink *sink;
 
-	use("echo $$ >$SCRATCH/tmp; mv $SCRATCH/tmp $SCRATCH/pid; "
+	use_command("echo $$ >$SCRATCH/tmp; mv $SCRATCH/tmp $SCRATCH/pid; "
 	    "head -c 7 >/dev/null");
 	sink = open_sink(1);
 	MUST(write_text(sink, "content"));
@@ -235,7 +235,7 @@ START_TEST(a_program_that_stops_reading_is_killed)
 	struct sink *sink;
 
 	settings.exec_timeout_ms = 50;
-	use("echo $$ >$SCRATCH/pid; kill -STOP $$");
+	use_command("echo $$ >$SCRATCH/pid; kill -STOP $$");
 	sink = open_sink(1);
 	ck_assert_int_eq(write_bytes(sink, content, LONG_BYTES), ERR_STORE);
 	ck_assert_str_eq(last.text, "the program read nothing for 50 ms");
@@ -251,7 +251,7 @@ START_TEST(a_slow_reader_is_waited_for)
 
 	/* longer in all than the time-out, but never without a byte as long */
 	settings.exec_timeout_ms = 500;
-	use("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do "
+	use_command("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do "
 	    "head -c 65536 >/dev/null; sleep 0.08; done; cat >/dev/null");
 	sink = open_sink(1);
 	MUST(write_bytes(sink, content, LONG_BYTES));
@@ -265,7 +265,7 @@ START_TEST(a_program_that_does_not_end_is_killed_with_its_group)
 	struct sink *sink;
 
 	settings.exec_timeout_ms = 50;
-	use("sleep 1000 & echo $! >$SCRATCH/pid; cat >/dev/null; wait");
+	use_command("sleep 1000 & echo $! >$SCRATCH/pid; cat >/dev/null; wait");
 	sink = open_sink(1);
 	MUST(write_text(sink, "content"));
 	await_file("pid");
@@ -284,7 +284,7 @@ START_TEST(a_chatterer_is_heard_out)
 {
 	struct sink *sink;
 
-	use("head -c 3000000 /dev/zero | tr '\\0' x; cat >/dev/null; "
+	use_command("head -c 3000000 /dev/zero | tr '\\0' x; cat >/dev/null; "
 	    "head -c 3000000 /dev/zero | tr '\\0' y >&2; echo; echo last; "
 	    "exit 9");
 	sink = open_sink(1);
@@ -299,7 +299,7 @@ START_TEST(an_endless_line_is_cut)
 {
 	struct sink *sink;
 
-	use("cat >/dev/null; head -c 5000 /dev/zero | tr '\\0' x; exit 9");
+	use_command("cat >/dev/null; head -c 5000 /dev/zero | tr '\\0' x; exit 9");
 	sink = open_sink(1);
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_REFUSED);
 	ck_assert_uint_eq(strlen(last.text), sizeof(last.text) - 1);
@@ -311,7 +311,7 @@ START_TEST(control_characters_do_not_reach_the_error)
 {
 	struct sink *sink;
 
-	use("cat >/dev/null; printf 'a\\033[31mb\\001c\\0d\\n'; exit 9");
+	use_command("cat >/dev/null; printf 'a\\033[31mb\\001c\\0d\\n'; exit 9");
 	sink = open_sink(1);
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_REFUSED);
 	ck_assert_str_eq(last.text, "status 9: a [31mb c d");
@@ -323,7 +323,7 @@ START_TEST(a_program_may_close_its_output)
 {
 	struct sink *sink;
 
-	use("exec >&- 2>&-; cat >/dev/null 2>&1; sleep 0.1");
+	use_command("exec >&- 2>&-; cat >/dev/null 2>&1; sleep 0.1");
 	sink = open_sink(1);
 	MUST(CALL(sink_stage, sink));
 	/* and we do not spin meanwhile */
@@ -338,7 +338,7 @@ START_TEST(an_aborted_program_never_sees_the_end_of_its_input)
 {
 	struct sink *sink;
 
-	use("echo $$ >$SCRATCH/pid; cat >/dev/null; touch $SCRATCH/complete");
+	use_command("echo $$ >$SCRATCH/pid; cat >/dev/null; touch $SCRATCH/complete");
 	for (unsigned int i = 0; i < 20; i++) {
 		sink = open_sink(i);
 		MUST(write_text(sink, "half"));
@@ -395,7 +395,7 @@ START_TEST(an_abort_ends_what_the_program_started)
 {
 	struct sink *sink;
 
-	use("sleep 1000 & echo $! >$SCRATCH/tmp; mv $SCRATCH/tmp $SCRATCH/pid; "
+	use_command("sleep 1000 & echo $! >$SCRATCH/tmp; mv $SCRATCH/tmp $SCRATCH/pid; "
 	    "cat >/dev/null");
 	sink = open_sink(1);
 	MUST(write_text(sink, "half"));
@@ -415,7 +415,7 @@ START_TEST(the_environment_names_the_object)
 
 	setenv("READER_TOKEN", "secret", 1);
 	setenv("OBJECT_NAME", "stale", 1);
-	use("cat >/dev/null; env >$SCRATCH/env");
+	use_command("cat >/dev/null; env >$SCRATCH/env");
 	snprintf(object.name, sizeof(object.name), "$(touch x); it's \"it\"");
 	sink = open_object(&object);
 	MUST(CALL(sink_stage, sink));
@@ -437,7 +437,7 @@ START_TEST(signals_are_as_a_shell_would_have_them)
 	struct sink *sink;
 
 	signal(SIGPIPE, SIG_IGN);
-	use("cat >/dev/null; grep -E 'Sig(Blk|Ign)' /proc/self/status "
+	use_command("cat >/dev/null; grep -E 'Sig(Blk|Ign)' /proc/self/status "
 	    ">$SCRATCH/signals");
 	sink = open_sink(1);
 	MUST(CALL(sink_stage, sink));
@@ -456,7 +456,7 @@ START_TEST(no_descriptor_of_ours_is_inherited)
 	struct sink *sinks[5];
 	int alone;
 
-	use("cat >/dev/null; ls /proc/self/fd | wc -l >$SCRATCH/fds");
+	use_command("cat >/dev/null; ls /proc/self/fd | wc -l >$SCRATCH/fds");
 	store_text(1, "content");
 	alone = atoi(read_file("fds"));
 	for (unsigned int i = 0; i < 5; i++)
@@ -473,7 +473,7 @@ START_TEST(no_descriptor_is_left)
 	size_t before;
 	struct sink *sink;
 
-	use("cat >/dev/null");
+	use_command("cat >/dev/null");
 	store_text(0, "content");
 	before = count_descriptors();
 	for (unsigned int i = 1; i < 10; i++) {
@@ -491,7 +491,7 @@ START_TEST(an_ignored_sigchld_loses_no_status)
 	struct sink *sink;
 
 	signal(SIGCHLD, SIG_IGN);
-	use("cat >/dev/null; exit 5");
+	use_command("cat >/dev/null; exit 5");
 	sink = open_sink(1);
 	ck_assert_int_eq(CALL(sink_stage, sink), ERR_REFUSED);
 	MUST(CALL(sink_abort, sink));
@@ -502,7 +502,7 @@ END_TEST
 
 START_TEST(content_is_not_kept)
 {
-	use("cat >/dev/null");
+	use_command("cat >/dev/null");
 	store_text(1, "content");
 	ck_assert_int_eq(find(1, true), ERR_NOT_FOUND);
 	ck_assert_str_eq(last.text, "this store keeps no content");

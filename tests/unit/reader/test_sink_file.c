@@ -51,6 +51,15 @@ static bool exists(const char *path)
 	return access(path_of(path), F_OK) == 0;
 }
 
+static enum err_code list_by_size(size_t limit)
+{
+	free(list.rows);
+	list = (struct store_list){ .sort = STORE_BY_SIZE, .limit = limit };
+	ended = false;
+	store_list(store, &list, loop, on_ended, &last);
+	return wait_end();
+}
+
 /* ---- the start ----------------------------------------------------------- */
 
 START_TEST(a_missing_directory_is_made)
@@ -227,6 +236,41 @@ START_TEST(a_symbolic_link_for_data_is_not_followed)
 }
 END_TEST
 
+#define ID_2 "01890000-0000-7000-8000-000000000002"
+#define OLD "{\"id\":\"" ID_2 "\",\"name\":\"n\",\"content_type\":\"t\"," \
+	    "\"size\":0,\"sha256\":\"" ZEROES ZEROES "\","               \
+	    "\"created_at\":\"2026-01-31T23:59:59.123Z\""
+#define ZEROES "00000000000000000000000000000000"
+
+START_TEST(descriptions_of_before_there_were_details_are_read)
+{
+	store_text(2, "");
+	make_file("root/objects/01890/" ID_2 "/meta.json", OLD "}");
+	MUST(find(2, true));
+	close(lookup.fd);
+	ck_assert_str_eq(lookup.object.name, "n");
+	ck_assert_str_eq(lookup.object.details.title, "");
+	ck_assert_str_eq(lookup.object.details.metadata, "");
+}
+END_TEST
+
+START_TEST(details_of_another_kind_are_damage)
+{
+	static const char *const rests[] = {
+		",\"title\":1}", ",\"creator\":null}", ",\"metadata\":\"\"}",
+		",\"metadata\":{\"k\":1}}", ",\"title\":\"a\\u0000\"}",
+	};
+	char text[1024];
+
+	store_text(2, "");
+	for (size_t i = 0; i < sizeof(rests) / sizeof(rests[0]); i++) {
+		snprintf(text, sizeof(text), "%s%s", OLD, rests[i]);
+		make_file("root/objects/01890/" ID_2 "/meta.json", text);
+		ck_assert_int_eq(find(2, false), ERR_STORE);
+	}
+}
+END_TEST
+
 /* ---- damage -------------------------------------------------------------- */
 
 START_TEST(a_damaged_description_is_an_error_of_its_object_only)
@@ -244,6 +288,8 @@ START_TEST(a_damaged_description_is_an_error_of_its_object_only)
 		make_file(OBJECT_1 "/meta.json", texts[i]);
 		ck_assert_int_eq(find(1, false), ERR_STORE);
 		MUST(list_page("", "", 10));
+		ck_assert_uint_eq(list.n_rows, 1);
+		MUST(list_by_size(10));
 		ck_assert_uint_eq(list.n_rows, 1);
 		MUST(find(2, true));
 		close(lookup.fd);
@@ -268,6 +314,8 @@ START_TEST(strangers_in_the_directories_are_not_listed)
 	make_file("root/objects/01890/README", "");
 	ck_assert_int_eq(mkdir(path_of("root/objects/notes"), 0700), 0);
 	MUST(list_page("", "", 10));
+	ck_assert_uint_eq(list.n_rows, 1);
+	MUST(list_by_size(10));
 	ck_assert_uint_eq(list.n_rows, 1);
 }
 END_TEST
@@ -357,6 +405,7 @@ START_TEST(no_operation_leaks_a_descriptor)
 		MUST(find(i, true));
 		close(lookup.fd);
 		MUST(list_page("", "", 3));
+		MUST(list_by_size(3));
 		MUST(delete_object(i));
 		ck_assert_int_eq(find(i, true), ERR_NOT_FOUND);
 	}
@@ -410,6 +459,39 @@ static void plant(unsigned int number)
 	make_file(meta, text);
 }
 
+static enum err_code list_ordered(enum store_sort sort, bool descending,
+				  const char *after, const char *after_key,
+				  size_t limit)
+{
+	free(list.rows);
+	list = (struct store_list){ .sort = sort,
+				    .descending = descending,
+				    .limit = limit };
+	snprintf(list.after, sizeof(list.after), "%s", after);
+	snprintf(list.after_key, sizeof(list.after_key), "%s", after_key);
+	ended = false;
+	store_list(store, &list, loop, on_ended, &last);
+	return wait_end();
+}
+
+/* Objects 0, step, 2 step … (n - 1) step, from the last one on. */
+static void expect_backwards(unsigned int n, unsigned int step, size_t limit)
+{
+	char after[UUID_TEXT_SIZE] = "";
+
+	do {
+		MUST(list_ordered(STORE_BY_ID, true, after, "", limit));
+		for (size_t i = 0; i < list.n_rows; i++) {
+			ck_assert_uint_gt(n, 0);
+			n--;
+			ck_assert_str_eq(list.rows[i].id,
+					 make_object(n * step).id);
+		}
+		memcpy(after, list.rows[list.n_rows - 1].id, sizeof(after));
+	} while (list.more);
+	ck_assert_uint_eq(n, 0);
+}
+
 #define MANY 2500u
 
 START_TEST(a_shard_larger_than_a_batch_is_listed_in_order)
@@ -430,6 +512,13 @@ START_TEST(a_shard_larger_than_a_batch_is_listed_in_order)
 	MUST(list_page("object 2499", "", 1));
 	ck_assert_uint_eq(list.n_rows, 1);
 	ck_assert(!list.more);
+	expect_backwards(MANY, 1, STORE_LIST_MAX);
+	/* the last page of the three, by name: 9 stands behind 899 */
+	MUST(list_ordered(STORE_BY_NAME, false, make_object(899).id,
+			  "Object 899", STORE_LIST_MAX));
+	ck_assert_str_eq(list.rows[0].name, "Object 9");
+	ck_assert_uint_eq(list.n_rows, 111);
+	ck_assert(!list.more);
 }
 END_TEST
 
@@ -449,6 +538,7 @@ START_TEST(more_shards_than_a_batch_are_listed_in_order)
 		memcpy(after, list.rows[list.n_rows - 1].id, sizeof(after));
 	} while (list.more);
 	ck_assert_uint_eq(number, 1500);
+	expect_backwards(1500, 256, 700);
 }
 END_TEST
 
@@ -468,6 +558,8 @@ END_TEST
 	X(a_symbolic_link_for_data_is_not_followed) \
 	X(a_damaged_description_is_an_error_of_its_object_only) \
 	X(data_of_another_size_is_damaged) \
+	X(descriptions_of_before_there_were_details_are_read) \
+	X(details_of_another_kind_are_damage) \
 	X(strangers_in_the_directories_are_not_listed) \
 	X(a_shard_may_be_removed_by_hand_when_empty) \
 	X(a_write_beyond_the_file_size_limit_fails_cleanly) \
