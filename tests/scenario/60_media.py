@@ -306,7 +306,7 @@ class Failover(Playback):
     @slow("many bytes")
     def test_ranges_are_exact_while_readers_are_killed_in_turn(self):
         data = payload(8 * MIB)
-        object_id = self.store(data, n=3)
+        object_id = self.store(data, n=3, BROADCASTER_THREADS=2)
         dice = random.Random(7)
         for turn in range(12):
             victim = self.boxes[turn % 3]
@@ -482,6 +482,22 @@ class Limits(Playback):
         client.reset()
         wait_until(lambda: not self.front.metric(
             "broadcaster_playbacks_active"), "nothing is left of it")
+
+    def test_a_hundred_players_at_a_time_get_exact_bytes(self):
+        data = payload(3 * MIB)
+        object_id = self.store(data, BROADCASTER_THREADS=2,
+                               BROADCASTER_BUFFER_SIZE=64 * KIB)
+        folder = self.scratch("played")
+        url = f"http://127.0.0.1:{self.front.port}/media/{object_id}"
+        outputs = [word for n in range(100)
+                   for word in ("-o", str(folder / str(n)), url)]
+        subprocess.run(["curl", "-sS", "-f", "--noproxy", "*", "--parallel",
+                        "--parallel-immediate", "--parallel-max", "100",
+                        *outputs], check=True, timeout=120,
+                       capture_output=True)
+        self.assertEqual({sha256(path.read_bytes())
+                          for path in folder.iterdir()}, {sha256(data)})
+        self.assertEqual(len(list(folder.iterdir())), 100)
 
     @slow("sanitizers keep memory of their own")
     def test_a_hundred_players_cost_what_is_documented(self):
