@@ -118,6 +118,9 @@ $(OBJ)/%.o: %.c Makefile
 	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 
+# The page is part of the object that serves it.
+$(OBJ)/broadcaster/page.o: broadcaster/page.html
+
 # Only the files that show the version are compiled again when it changes.
 $(call objects,$(VERSION_SRC)): CPPFLAGS += -DSTREAM_BROADCAST_VERSION='"$(VERSION)"'
 $(call objects,$(VERSION_SRC)): dist/obj/version

@@ -2,6 +2,8 @@
 
 #include "broadcaster/front.h"
 #include "broadcaster/ingest.h"
+#include "broadcaster/media_job.h"
+#include "broadcaster/page.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/port_check.h"
@@ -88,6 +90,7 @@ static void on_abort_seat(void *arg)
 		next = in->next;
 		ingest_abort(in, &why);
 	}
+	media_job_abort_all(seat->front, &why);
 }
 
 static void abort_all(struct app *app, const char *why)
@@ -97,10 +100,18 @@ static void abort_all(struct app *app, const char *why)
 	app->is_aborting = true;
 	app->drain_deadline_ms = loop_now_ms(main_loop(app)) + ABORT_MS;
 	log_line(LOG_WARN, "abort", LOG_STR("reason", why),
-		 LOG_U64("uploads", atomic_load(&app->shared.n_uploads)));
+		 LOG_U64("uploads", atomic_load(&app->shared.n_uploads)),
+		 LOG_U64("media", atomic_load(&app->shared.n_media)));
 	for (unsigned int i = 0; i < app->n_seats; i++)
 		loop_post(app->seats[i].front->loop, &app->seats[i].abort_post,
 			  on_abort_seat, &app->seats[i]);
+}
+
+/* Uploads and what is done with stored objects. */
+static unsigned int n_running(struct app *app)
+{
+	return atomic_load(&app->shared.n_uploads) +
+	       atomic_load(&app->shared.n_media);
 }
 
 static void on_drain_tick(void *arg)
@@ -108,7 +119,7 @@ static void on_drain_tick(void *arg)
 	struct app *app = arg;
 	bool is_late = loop_now_ms(main_loop(app)) >= app->drain_deadline_ms;
 
-	if (atomic_load(&app->shared.n_uploads) == 0 ||
+	if (n_running(app) == 0 ||
 	    (is_late && app->is_aborting)) {
 		exit_all(app);
 		return;
@@ -129,7 +140,8 @@ static void on_stop_signal(void *arg, int signum)
 		return;
 	}
 	log_line(LOG_INFO, "drain", LOG_U64("signal", (uint64_t)signum),
-		 LOG_U64("uploads", atomic_load(&app->shared.n_uploads)));
+		 LOG_U64("uploads", atomic_load(&app->shared.n_uploads)),
+		 LOG_U64("media", atomic_load(&app->shared.n_media)));
 	app->drain_deadline_ms = loop_now_ms(main_loop(app)) +
 				 app->shared.settings->drain_timeout_ms;
 	on_drain_tick(app);
@@ -162,6 +174,30 @@ static void init_metrics(struct front_shared *s)
 		NULL, bounds, sizeof(bounds) / sizeof(bounds[0]));
 }
 
+static void init_media_metrics(struct front_shared *s)
+{
+	const char *total = "broadcaster_playbacks_total";
+	const char *help = "Playbacks that have ended, by result.";
+
+	s->playbacks_active = metrics_gauge("broadcaster_playbacks_active",
+					    "Playbacks running now.", NULL, NULL);
+	s->playback_bytes = metrics_counter("broadcaster_playback_bytes_total",
+					    "Content bytes sent to players.",
+					    NULL, NULL);
+	s->playback_failovers = metrics_counter(
+		"broadcaster_playback_failovers_total",
+		"Times that a playback went on from another reader.", NULL,
+		NULL);
+	s->playbacks_complete =
+		metrics_counter(total, help, "result", "complete");
+	s->playbacks_absent = metrics_counter(total, help, "result", "absent");
+	s->playbacks_failed = metrics_counter(total, help, "result", "failed");
+	s->playbacks_rejected =
+		metrics_counter(total, help, "result", "rejected");
+	s->playbacks_client_aborted =
+		metrics_counter(total, help, "result", "client_aborted");
+}
+
 static unsigned int count_threads(const struct broadcaster_settings *s)
 {
 	long n = s->threads ? (long)s->threads : sysconf(_SC_NPROCESSORS_ONLN);
@@ -175,6 +211,8 @@ static int init_app(struct app *app, const struct broadcaster_settings *s,
 	app->shared.settings = s;
 	uuid_v7(clock_wall_ms(), app->shared.instance);
 	init_metrics(&app->shared);
+	init_media_metrics(&app->shared);
+	page_init();
 	app->n_seats = count_threads(s);
 	app->seats = calloc(app->n_seats, sizeof(*app->seats));
 	app->shared.fronts = calloc(app->n_seats, sizeof(struct front *));

@@ -1,6 +1,7 @@
 #include "broadcaster/front.h"
 
 #include "broadcaster/ingest.h"
+#include "broadcaster/media_job.h"
 #include "broadcaster/routes.h"
 
 #include <stdlib.h>
@@ -109,6 +110,7 @@ void front_close(struct front *f)
 	http_server_free(&f->server);
 	while (f->uploads)
 		ingest_drop(f->uploads);
+	media_job_drop_all(f);
 }
 
 void front_free(struct front **fp)

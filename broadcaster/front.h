@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 struct ingest;
+struct media_job;
 struct front;
 
 /* One target as a thread sees it. */
@@ -27,6 +28,7 @@ struct outlet {
 	bool is_tls;
 	struct http_origin *origin;	/* owned */
 	struct metric *sent_bytes, *committed, *failed, *detached;
+	uint64_t shy_until_ms;		/* players ask it last until then */
 };
 
 /* What all threads share; lives as long as the process. */
@@ -35,12 +37,18 @@ struct front_shared {
 	char instance[UUID_TEXT_SIZE];	/* of this process, for Via */
 	atomic_uint n_uploads;		/* running, over all threads */
 	atomic_uint n_watchers;		/* of progress, on their way or not */
+	atomic_uint n_media;		/* jobs about stored objects, running */
+	atomic_uint n_playbacks;	/* of them playbacks, */
+	atomic_uint n_lists;		/* and lists */
 	atomic_bool draining;
 	struct front **fronts;		/* every thread's; fixed after start */
 	unsigned int n_fronts;
 	struct metric *uploads_active, *received_bytes, *upload_seconds;
 	struct metric *uploads_created, *uploads_degraded, *uploads_failed,
 		*uploads_rejected, *uploads_client_aborted;
+	struct metric *playbacks_active, *playback_bytes, *playback_failovers;
+	struct metric *playbacks_complete, *playbacks_absent, *playbacks_failed,
+		*playbacks_rejected, *playbacks_client_aborted;
 };
 
 struct front {
@@ -55,6 +63,8 @@ struct front {
 	struct ring *rings[16];		/* idle, for the next uploads */
 	unsigned int n_rings;
 	struct ingest *uploads;		/* running here, linked */
+	struct media_job *media;	/* running here, linked */
+	unsigned int media_turn;	/* which reader is asked first next */
 };
 
 /* A thread's front with loop, client and outlets, not listening yet. */

@@ -10,6 +10,7 @@ static void begin(struct reply *r)
 	r->status = 0;
 	r->keep_alive = false;
 	r->kept_len = 0;
+	r->to_head = false;
 	r->in_body = false;
 	r->body_bytes = 0;
 	r->n_interim = 0;
@@ -94,7 +95,7 @@ static enum reply_result begin_body(struct reply *r)
 
 static enum reply_result parse_head(struct reply *r, struct err *err)
 {
-	switch (http1_parse_response(&r->head, r->buf, r->len, false, err)) {
+	switch (http1_parse_response(&r->head, r->buf, r->len, r->to_head, err)) {
 	case HTTP1_BAD:
 		return REPLY_BAD;
 	case HTTP1_DONE:
@@ -172,20 +173,28 @@ static enum reply_result parse_body(struct reply *r, struct err *err)
 	return REPLY_BAD;
 }
 
-/* Parse what is buffered. REPLY_MORE: nothing more can be told from it. */
-static enum reply_result parse(struct reply *r, struct err *err)
+/* Heads up to the final one; REPLY_MORE may mean that it is there: in_body. */
+static enum reply_result parse_heads(struct reply *r, struct err *err)
 {
-	enum reply_result result = REPLY_MORE;
-	unsigned int n_interim = r->n_interim;
-
 	while (!r->in_body) {
-		n_interim = r->n_interim;
-		result = parse_head(r, err);
+		unsigned int n_interim = r->n_interim;
+		enum reply_result result = parse_head(r, err);
+
 		if (result != REPLY_MORE)
 			return result;
 		if (!r->in_body && n_interim == r->n_interim)
 			return REPLY_MORE;
 	}
+	return REPLY_MORE;
+}
+
+/* Parse what is buffered. REPLY_MORE: nothing more can be told from it. */
+static enum reply_result parse(struct reply *r, struct err *err)
+{
+	enum reply_result result = parse_heads(r, err);
+
+	if (result != REPLY_MORE || !r->in_body)
+		return result;
 	result = parse_body(r, err);
 	if (result == REPLY_MORE)
 		drop_used(r);
@@ -228,6 +237,40 @@ enum reply_result reply_read(struct reply *r, struct http_link *link,
 	return result;
 }
 
+enum reply_result reply_read_head(struct reply *r, struct http_link *link,
+				  bool to_head, struct err *err)
+{
+	enum reply_result result = REPLY_MORE;
+
+	r->to_head = to_head;
+	while (!r->in_body && result != REPLY_BAD) {
+		ssize_t n = link_recv(link, r->buf + r->len,
+				      sizeof(r->buf) - r->len, err);
+
+		if (n == 0)
+			return REPLY_MORE;
+		if (n == LINK_EOF)
+			return on_eof(r, err);
+		if (n < 0)
+			return REPLY_BAD;
+		r->len += (size_t)n;
+		do	/* 100 Continue, which nobody asked for, is passed over */
+			result = parse_heads(r, err);
+		while (result == REPLY_CONTINUE);
+	}
+	return r->in_body ? REPLY_DONE : REPLY_BAD;
+}
+
+struct span reply_field(const struct reply *r, const char *name)
+{
+	return http1_field(&r->head, r->buf, name);
+}
+
+struct span reply_body(const struct reply *r)
+{
+	return span_make(r->buf + r->used, r->len - r->used);
+}
+
 /* The sentence of a problem or of an envelope, or NULL. Borrowed from `root`. */
 static const char *sentence_of(json_t *root)
 {
@@ -258,22 +301,33 @@ static struct span first_line(struct span body)
 	return line;
 }
 
-void reply_reason(const struct reply *r, char *buf, size_t size)
+bool reply_sentence(struct span body, char *buf, size_t size)
 {
 	struct err ignored = ERR_INIT;
-	struct span body = span_make(r->kept, r->kept_len);
 	json_t *root = json_parse_object(body, &ignored);
 	const char *text = root ? sentence_of(root) : NULL;
-	const char *phrase = http1_reason(r->status);
 	struct span line = first_line(body);
 
+	snprintf(buf, size, "%.*s", SPAN_ARG(line));
 	if (text)
-		snprintf(buf, size, "answered %d: %s", r->status, text);
-	else if (line.len > 0)
-		snprintf(buf, size, "answered %d: %.*s", r->status,
-			 SPAN_ARG(line));
-	else
-		snprintf(buf, size, "answered %d%s%s", r->status,
-			 *phrase ? " " : "", phrase);
+		snprintf(buf, size, "%s", text);
 	json_decref(root);
+	return *buf;
+}
+
+void reply_reason_of(int status, struct span body, char *buf, size_t size)
+{
+	const char *phrase = http1_reason(status);
+	char text[300];
+
+	if (reply_sentence(body, text, sizeof(text)))
+		snprintf(buf, size, "answered %d: %s", status, text);
+	else
+		snprintf(buf, size, "answered %d%s%s", status,
+			 *phrase ? " " : "", phrase);
+}
+
+void reply_reason(const struct reply *r, char *buf, size_t size)
+{
+	reply_reason_of(r->status, span_make(r->kept, r->kept_len), buf, size);
 }

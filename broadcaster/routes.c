@@ -1,6 +1,9 @@
 #include "broadcaster/routes.h"
 
+#include "broadcaster/access.h"
 #include "broadcaster/ingest.h"
+#include "broadcaster/media_routes.h"
+#include "broadcaster/page.h"
 #include "broadcaster/progress.h"
 #include "broadcaster/receipt.h"
 
@@ -13,23 +16,6 @@ static void reply_text(struct http_exchange *x, int status, const char *text)
 				    .content_type = "text/plain; charset=utf-8" };
 
 	http_reply(x, &reply, span_of(text));
-}
-
-static void reply_status(struct http_exchange *x, int status, const char *text,
-			 const char *name, const char *value)
-{
-	struct http_header header = { name, value };
-	struct http_reply reply = { .status = status,
-				    .content_type = "application/problem+json",
-				    .headers = &header,
-				    .n_headers = 1 };
-	char body[300];
-
-	snprintf(body, sizeof(body),
-		 "{\"type\":\"about:blank\",\"status\":%d,\"title\":\"%s\","
-		 "\"detail\":\"%s\"}\n",
-		 status, http1_reason(status), text);
-	http_reply(x, &reply, span_of(body));
 }
 
 static void refuse(struct http_exchange *x, int status, const char *text)
@@ -173,24 +159,13 @@ static void serve_progress(struct front *front, struct http_exchange *x,
 
 /* ---- dispatch ------------------------------------------------------------ */
 
-static bool is_authorized(struct front *front, struct http_exchange *x)
-{
-	const char *token = front->settings->token;
-
-	if (!*token || http_is_authorized(x, token))
-		return true;
-	reply_status(x, 401, "a Bearer token is needed", "WWW-Authenticate",
-		     "Bearer");
-	return false;
-}
-
 /* StreamX's upload: a form with title, creator and media. */
 static void serve_api_upload(struct front *front, struct http_exchange *x)
 {
-	if (!is_authorized(front, x))
+	if (!access_check(front, x, false))
 		return;
 	if (http_request(x)->method != HTTP1_POST)
-		reply_status(x, 405, "allowed is POST", "Allow", "POST");
+		access_refuse_method(x, "POST");
 	else if (!multipart_is_form(http_request_field(x, "Content-Type")))
 		refuse(x, 400, "a form is expected (multipart/form-data) with "
 			       "title, creator and the file media");
@@ -209,7 +184,7 @@ static void serve_broadcast(struct front *front, struct http_exchange *x,
 					     suffix.len),
 				   suffix);
 
-	if (!is_authorized(front, x))
+	if (!access_check(front, x, false))
 		return;
 	if (method == HTTP1_PUT || (method == HTTP1_POST && rest.len == 0))
 		serve_upload(front, x, rest, false);
@@ -219,10 +194,9 @@ static void serve_broadcast(struct front *front, struct http_exchange *x,
 		serve_progress(front, x,
 			       span_make(rest.ptr, rest.len - suffix.len));
 	else if (rest.len == 0)
-		reply_status(x, 405, "allowed are GET, POST and PUT", "Allow",
-			     "GET, POST, PUT");
+		access_refuse_method(x, "GET, POST, PUT");
 	else
-		reply_status(x, 405, "allowed is PUT", "Allow", "PUT");
+		access_refuse_method(x, "PUT");
 }
 
 static bool serve_probe(struct front *front, struct http_exchange *x,
@@ -244,11 +218,38 @@ static bool serve_probe(struct front *front, struct http_exchange *x,
 		if (method == HTTP1_GET || method == HTTP1_HEAD)
 			probes[i].serve(front, x);
 		else
-			reply_status(x, 405, "allowed are GET and HEAD", "Allow",
-				     "GET, HEAD");
+			access_refuse_method(x, "GET, HEAD");
 		return true;
 	}
 	return false;
+}
+
+/* Is it `root` or something below? */
+static bool is_below(struct span path, const char *root)
+{
+	struct span prefix = span_of(root);
+
+	return span_starts_with(path, prefix) &&
+	       (path.len == prefix.len || path.ptr[prefix.len] == '/');
+}
+
+/* What scripts of other sites may be told; true when it was only asked that. */
+static bool serve_cors(struct front *front, struct http_exchange *x,
+		       struct span path)
+{
+	const struct cors *cors = &front->settings->cors;
+	const struct http_header *fields;
+	size_t n;
+
+	if (!is_below(path, "/broadcast") && !is_below(path, "/media") &&
+	    !is_below(path, "/api"))
+		return false;
+	n = cors_fields(cors, http_request_field(x, "Origin"), &fields);
+	http_exchange_fields(x, fields, n);
+	if (!cors_is_preflight(cors, x))
+		return false;
+	cors_reply_preflight(x);
+	return true;
 }
 
 void routes_on_request(void *arg, struct http_exchange *x)
@@ -258,7 +259,8 @@ void routes_on_request(void *arg, struct http_exchange *x)
 	struct span prefix = SPAN_LIT("/broadcast");
 	struct err err = ERR_INIT;
 
-	if (serve_probe(front, x, path))
+	if (serve_probe(front, x, path) || serve_cors(front, x, path) ||
+	    media_routes(front, x, path) || page_serve(x, path))
 		return;
 	if (span_eq(path, SPAN_LIT("/api/upload"))) {
 		serve_api_upload(front, x);
@@ -275,6 +277,7 @@ void routes_on_request(void *arg, struct http_exchange *x)
 		return;
 	}
 	err_set(&err, ERR_NOT_FOUND,
-		"nothing here; uploads go to /broadcast/NAME");
+		"nothing here; uploads go to /broadcast/NAME, "
+		"what is stored is at /media");
 	http_reply_problem(x, &err);
 }

@@ -65,8 +65,21 @@ const struct config_row broadcaster_config[] = {
 	   "Time before a slow client is cut off (408)."),
 	MS("BROADCASTER_DRAIN_TIMEOUT_MS", drain_timeout_ms, "30000", 0,
 	   "Time for running uploads to finish after SIGTERM."),
+	NUMBER(CONFIG_U64, "BROADCASTER_MAX_PLAYBACKS", max_playbacks, "1024", 1,
+	       1000000, "", "Playbacks at a time; more get 503 and Retry-After."),
+	MS("BROADCASTER_MEDIA_ASK_MS", media_ask_ms, "1000", 10,
+	   "Time for a reader to begin its answer to a player before another "
+	   "one is asked as well."),
+	MS("BROADCASTER_MEDIA_STALL_MS", media_stall_ms, "5000", 100,
+	   "Time without a byte from a reader after which a playback goes on "
+	   "from another one."),
+	FLAG("BROADCASTER_PUBLIC_MEDIA", public_media, "false",
+	     "Let everybody list, search and play without the token."),
+	CHECKED("BROADCASTER_CORS_ORIGINS", cors_origins, "", cors_check,
+	     "Sites whose scripts may use this API: origins separated by ';', "
+	     "or * for all; empty = none."),
 	SECRET("BROADCASTER_TOKEN", token,
-	     "Bearer token that uploads must carry; empty = open."),
+	     "Bearer token that requests must carry; empty = open."),
 	SECRET("READER_TOKEN", reader_token,
 	     "Bearer token sent to readers."),
 	TEXT("BROADCASTER_CA_FILE", ca_file, "",
@@ -97,6 +110,8 @@ static int parse_parts(struct broadcaster_settings *s, struct err *err)
 			       "BROADCASTER_HOST_LIST, BROADCASTER_REQUIRED: "
 			       "%.150s",
 			       why.text);
+	if (cors_parse(&s->cors, span_of(s->cors_origins), err) < 0)
+		return -1;
 	return policy_parse(&s->policy, span_of(s->quorum), &s->targets, err);
 }
 

@@ -4,6 +4,7 @@
 #ifndef BROADCASTER_SETTINGS_H
 #define BROADCASTER_SETTINGS_H
 
+#include "broadcaster/cors.h"
 #include "broadcaster/policy.h"
 #include "broadcaster/targets.h"
 #include "common/address.h"
@@ -30,6 +31,11 @@ struct broadcaster_settings {
 	uint64_t send_buffer, receive_buffer;	/* kernel's, bytes */
 	uint64_t head_timeout_ms, idle_timeout_ms, write_timeout_ms;
 	uint64_t min_rate, grace_ms;
+	uint64_t max_playbacks;
+	uint64_t media_ask_ms, media_stall_ms;
+	bool public_media;		/* GET needs no token */
+	char cors_origins[CORS_MAX_TEXT];
+	struct cors cors;		/* parsed from it */
 	char token[512];		/* BROADCASTER_TOKEN */
 	char reader_token[512];		/* READER_TOKEN, sent to readers */
 	char ca_file[4096];		/* of https targets */

@@ -36,6 +36,11 @@
 	{ .name = (n), .kind = CONFIG_CHECKED, MEMBER_OF(m), .fallback = (d), \
 	  .check = (c), .unit = "", .help = (h) }
 
+/* Variable, member, default, help; "true" or "false". */
+#define FLAG(n, m, d, h) \
+	{ .name = (n), .kind = CONFIG_BOOL, MEMBER_OF(m), .fallback = (d), \
+	  .unit = "", .help = (h) }
+
 /* Kind, variable, member, default, least, most, unit, help. */
 #define NUMBER(k, n, m, d, lo, hi, u, h) \
 	{ .name = (n), .kind = (k), MEMBER_OF(m), .fallback = (d), \

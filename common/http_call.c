@@ -7,7 +7,10 @@
 
 #include "common/http_client_impl.h"
 
-/* Of an answer: its head (1xx ones and trailers included), and its body. */
+/*
+ * Of an answer: its head (1xx ones and trailers included), and its body if the
+ * caller has not said how long it may be.
+ */
 #define MAX_ANSWER ((size_t)65536)
 #define FIRST_BODY ((size_t)1024)
 
@@ -38,6 +41,7 @@ struct http_call {
 	char *body;
 	size_t body_len;
 	size_t body_size;
+	size_t max_body;
 	bool too_long;
 	struct http_call_result result;
 	char curl_text[CURL_ERROR_SIZE];
@@ -158,13 +162,14 @@ static void set_result(struct http_call *call, CURLcode code)
 	if (call->too_long)
 		err_set(&result->err, ERR_TARGET,
 			"answer %ld of %s is over %zu bytes", status,
-			call->origin->host, MAX_ANSWER);
+			call->origin->host, call->max_body);
 	else if (code != CURLE_OK)
 		set_failed(call, code, status);
 	else if (status / 100 == 2 && !is_all_sent(call))
 		err_set(&result->err, ERR_TARGET,
 			"%s answered %ld before it had the whole request",
 			call->origin->host, status);
+	result->is_too_long = call->too_long;
 	if (!err_is_set(&result->err) || call->too_long) {
 		result->status = (int)status;
 		result->body = span_make(call->body, call->body_len);
@@ -223,7 +228,7 @@ static bool body_reserve(struct http_call *call, size_t len)
 static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct http_call *call = arg;
-	size_t room = MAX_ANSWER - call->body_len;
+	size_t room = call->max_body - call->body_len;
 	size_t take = n < room ? n : room;
 
 	(void)size;
@@ -368,6 +373,7 @@ struct http_call *http_call_start(struct http_origin *origin,
 	call->fn = fn;
 	call->owner = owner;
 	call->timeout_ms = request->timeout_ms;
+	call->max_body = request->max_body ? request->max_body : MAX_ANSWER;
 	timer_init(&call->timer, call->loop, on_timer, call);
 	if (!start(call, request)) {
 		call_free(call);

@@ -21,8 +21,8 @@
  * The rules of libcurl 7.88.1 it keeps: forced HTTP/1.1; NOSIGNAL; QUICK_EXIT, so
  * that a dead resolver blocks nothing; no redirects, no netrc, no proxy from the
  * environment; http and https only; own timers; multi calls never from inside a
- * callback; on CURL_POLL_REMOVE the event is deleted at once; answers are capped
- * at 64 KiB.
+ * callback; on CURL_POLL_REMOVE the event is deleted at once; answers are capped,
+ * at 64 KiB unless a call asks for more.
  *
  * Single-threaded: one client a loop. Callbacks never come from inside the call
  * that started the operation.
@@ -138,15 +138,17 @@ struct http_call_request {
 	size_t n_headers;
 	struct span body;		/* copied; for POST and PUT, may be empty */
 	uint64_t timeout_ms;		/* of the whole call, names included */
+	size_t max_body;		/* of the answer, bytes; 0 = 64 KiB */
 };
 
 /*
  * The answer; err is set when there was none, it broke off, or it was a success
  * before the whole request was sent (status 0), or it was over the cap (status and
- * body are what there is of it).
+ * body are what there is of it, is_too_long is set).
  */
 struct http_call_result {
 	int status;
+	bool is_too_long;
 	struct span body;		/* valid during the callback */
 	struct err err;
 };

@@ -23,6 +23,8 @@ static void reset(struct http_exchange *x)
 	x->budget = TURN_BYTES;
 	x->waited_ms = 0;
 	x->window_bytes = 0;
+	x->fields = NULL;
+	x->n_fields = 0;
 	x->file.fd = -1;
 	x->file.running = false;
 	x->body_err = ERR_INIT;

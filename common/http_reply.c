@@ -108,8 +108,17 @@ static struct text format_head(struct http_exchange *x,
 		add_field(&t, "Content-Type", reply->content_type);
 	for (size_t i = 0; i < reply->n_headers; i++)
 		add_field(&t, reply->headers[i].name, reply->headers[i].value);
+	for (size_t i = 0; i < x->n_fields; i++)
+		add_field(&t, x->fields[i].name, x->fields[i].value);
 	add_framing(&t, x, reply->status, kind, length);
 	return t;
+}
+
+void http_exchange_fields(struct http_exchange *x,
+			  const struct http_header *fields, size_t n_fields)
+{
+	x->fields = fields;
+	x->n_fields = n_fields;
 }
 
 /* ---- the start and the end of every answer ------------------------------- */

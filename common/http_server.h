@@ -179,6 +179,13 @@ struct http_reply {
 };
 
 /*
+ * Fields that every answer to this exchange has besides its own: they belong to
+ * the request rather than to what is answered (CORS). Borrowed until it ends.
+ */
+void http_exchange_fields(struct http_exchange *x,
+			  const struct http_header *fields, size_t n_fields);
+
+/*
  * A complete answer; head and `body` are copied or sent before this returns. May
  * be called from on_request (attached or not) or any callback, once. If the
  * request's body has not been read to its end, the connection lingers and closes.

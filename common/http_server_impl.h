@@ -139,6 +139,8 @@ struct http_exchange {
 	uint64_t window_bytes;
 	struct reply_file file;
 	uint64_t content_left;		/* of REPLY_CONTENT */
+	const struct http_header *fields;	/* of every answer, borrowed */
+	size_t n_fields;
 	struct err body_err;
 	struct http_exchange *next;	/* spare */
 	struct http1_head head;

@@ -42,7 +42,7 @@ LIBRARY_OWNERS = {
 PURE = {
     "common": {"ring", "http1", "span", "err", "check", "config", "multipart",
                "address", "utf8", "base64", "metadata"},
-    "broadcaster": {"lag", "policy", "targets"},
+    "broadcaster": {"lag", "policy", "targets", "media_order"},
 }
 PURE_SYSTEM = {
     "assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h",

@@ -170,7 +170,8 @@ class Reaching(Scenario):
 
     def test_only_the_documented_urls_exist(self):
         front = self.broadcaster([self.fault()])
-        for path in ("/", "/etc/passwd", "/broadcasts", "/objects", "/admin",
+        for path in ("/index.html", "/page.html", "/mediax", "/api", "/api/x",
+                     "/etc/passwd", "/broadcasts", "/objects", "/admin",
                      "//broadcast", "/%62roadcast"):
             with self.subTest(path):
                 self.assertEqual(get(front.port, path).status, 404)

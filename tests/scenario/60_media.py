@@ -1,0 +1,568 @@
+"""Playback through the broadcaster: exact bytes, whatever happens to readers."""
+import random
+import signal
+import subprocess
+
+import alloc_count
+from client import Client, Closed, fetch, get, head, wait_until
+from fault_target import not_found, say
+from harness import Scenario, payload, sha256, slow
+from media_peer import ID, etag_of, holder, in_turn
+
+KIB, MIB = 1 << 10, 1 << 20
+ONE = ID % 1
+
+
+class Playback(Scenario):
+    """Readers that hold an object, and a broadcaster in front of them."""
+
+    def store(self, data, n=2, name="x.bin", fields=(), **settings):
+        """n real readers that hold `data`; its id."""
+        self.boxes = self.readers(n)
+        self.front = self.broadcaster(self.boxes, **settings)
+        answer = self.put(self.front, data, *fields, name=name)
+        self.assertEqual(answer.status, 201, answer)
+        return answer.data["id"]
+
+    def peers(self, *scripts, **settings):
+        """A broadcaster in front of scripted readers, asked in this order."""
+        self.targets = [self.fault(on_other=script) for script in scripts]
+        self.front = self.broadcaster(self.targets, **settings)
+
+    def get(self, object_id, *fields, query=""):
+        return get(self.front.port, f"/media/{object_id}{query}", *fields)
+
+    def play(self, object_id=ONE, **options):
+        """A player that stops after the head; (client, fields of the answer)."""
+        client = Client(self.front.port, **options)
+        self.addCleanup(client.close)
+        client.send(head("GET", f"/media/{object_id}"))
+        status, _, fields = client.take_head()
+        self.assertEqual(status, 200)
+        return client, fields
+
+    def assert_rest(self, client, data):
+        """The client gets exactly these bytes now."""
+        for at in range(0, len(data), MIB):
+            piece = data[at:at + MIB]
+            self.assertTrue(client.take(len(piece)) == piece,
+                            f"other bytes between {at} and {at + MIB}")
+
+    def line(self, *words):
+        """The log line of the one playback with these words."""
+        return wait_until(
+            lambda: self.front.log_lines("event=playback", *words),
+            f"a playback is logged with {words}")[0]
+
+
+class Answers(Playback):
+    """What a player is told."""
+
+    def test_bytes_and_fields_are_those_of_the_object(self):
+        data = payload(300000)
+        answer = self.get(self.store(data, fields=["Content-Type: video/mp4"]))
+        self.assertEqual((answer.status, answer.body), (200, data))
+        fields = answer.headers
+        self.assertEqual(fields["etag"], f'"{sha256(data)}"')
+        self.assertEqual(fields["content-type"], "video/mp4")
+        self.assertEqual(fields["accept-ranges"], "bytes")
+        self.assertEqual(fields["x-content-type-options"], "nosniff")
+        self.assertEqual(fields["cache-control"], "no-cache")
+        self.assertTrue(fields["repr-digest"].startswith("sha-256=:"))
+        self.assertIn("last-modified", fields)
+        self.assertNotIn("vary", fields)
+
+    def test_an_empty_object_and_one_of_a_byte_are_played(self):
+        self.boxes = self.readers(2)
+        self.front = self.broadcaster(self.boxes)
+        for data in (b"", b"x"):
+            object_id = self.put(self.front, data).data["id"]
+            answer = self.get(object_id)
+            self.assertEqual((answer.status, answer.body), (200, data))
+
+    def test_a_range_is_answered_with_206(self):
+        data = payload(100000)
+        object_id = self.store(data)
+        for asked, first, last in (("5-9", 5, 9), ("99990-", 99990, 99999),
+                                   ("-7", 99993, 99999), ("0-", 0, 99999),
+                                   ("50-200000", 50, 99999)):
+            answer = self.get(object_id, f"Range: bytes={asked}")
+            self.assertEqual(answer.status, 206, asked)
+            self.assertEqual(answer.body, data[first:last + 1])
+            self.assertEqual(answer.headers["content-range"],
+                             f"bytes {first}-{last}/100000")
+
+    def test_a_range_behind_the_end_is_answered_with_416(self):
+        answer = self.get(self.store(bytes(10)), "Range: bytes=10-")
+        self.assertEqual((answer.status, answer.body), (416, b""))
+        self.assertEqual(answer.headers["content-range"], "bytes */10")
+
+    def test_conditions_are_evaluated(self):
+        data = payload(1000)
+        object_id, etag = self.store(data), f'"{sha256(data)}"'
+        answer = self.get(object_id, f"If-None-Match: {etag}")
+        self.assertEqual((answer.status, answer.body), (304, b""))
+        self.assertEqual(answer.headers["etag"], etag)
+        self.assertEqual(self.get(object_id, 'If-None-Match: "x"').status, 200)
+        self.assertEqual(self.get(object_id, 'If-Match: "x"').status, 412)
+        self.assertEqual(self.get(object_id, f"If-Match: {etag}").status, 200)
+        part = ("Range: bytes=1-2", f"If-Range: {etag}")
+        self.assertEqual(self.get(object_id, *part).status, 206)
+        part = ("Range: bytes=1-2", 'If-Range: "other"')
+        self.assertEqual(self.get(object_id, *part).status, 200)
+
+    def test_head_tells_the_same_without_content(self):
+        data = payload(5000)
+        object_id = self.store(data)
+        answer = fetch(self.front.port, "HEAD", f"/media/{object_id}")
+        self.assertEqual((answer.status, answer.body), (200, b""))
+        self.assertEqual(answer.headers["content-length"], "5000")
+        self.assertEqual(answer.headers["etag"], f'"{sha256(data)}"')
+        gone = fetch(self.front.port, "HEAD", f"/media/{ID % 99}")
+        self.assertEqual(gone.status, 404)
+
+    def test_one_connection_serves_many_ranges(self):
+        data = payload(100000)
+        object_id = self.store(data)
+        with Client(self.front.port) as client:
+            for first in range(0, 100000, 20000):
+                client.request("GET", f"/media/{object_id}",
+                               f"Range: bytes={first}-{first + 9}")
+                answer = client.response()
+                self.assertEqual(answer.body, data[first:first + 10])
+
+    def test_an_id_that_is_none_is_refused(self):
+        self.peers(not_found)
+        for bad in ("x", "../etc/passwd", ONE.upper(), ONE + "/", "%2e%2e"):
+            self.assertEqual(self.get(bad).status, 400, bad)
+        self.assertEqual(self.targets[0].legs, [])
+
+    def test_other_methods_are_refused(self):
+        self.peers(not_found)
+        answer = fetch(self.front.port, "PUT", f"/media/{ONE}", body=b"x")
+        self.assertEqual(answer.status, 405)
+        self.assertEqual(answer.headers["allow"], "GET, HEAD, DELETE")
+
+
+class Labels(Playback):
+    """Names and types come from strangers."""
+
+    def disposition(self, content_type, name="x.bin", query=""):
+        object_id = self.store(b"content", n=1, name=name,
+                               fields=[f"Content-Type: {content_type}"])
+        answer = self.get(object_id, query=query)
+        self.assertEqual(answer.body, b"content")
+        return answer.headers
+
+    def test_what_browsers_show_is_inline(self):
+        for content_type in ("video/mp4", "audio/mpeg", "image/png",
+                             "application/pdf", "Video/MP4; codecs=x"):
+            fields = self.disposition(content_type)
+            self.assertTrue(fields["content-disposition"].startswith("inline"))
+            self.assertNotIn("content-security-policy", fields)
+
+    def test_what_could_run_scripts_is_saved_and_put_in_a_sandbox(self):
+        for content_type in ("text/html", "image/svg+xml", "text/xml",
+                             "application/xhtml+xml", "text/javascript"):
+            fields = self.disposition(content_type)
+            self.assertTrue(
+                fields["content-disposition"].startswith("attachment"))
+            self.assertIn("sandbox", fields["content-security-policy"])
+
+    def test_download_makes_an_attachment_of_everything(self):
+        fields = self.disposition("video/mp4", query="?download=1")
+        self.assertTrue(fields["content-disposition"].startswith("attachment"))
+
+    def test_a_hostile_name_stays_a_name(self):
+        name = "%22%3B%20filename%3D%22evil.exe%E2%82%AC%27%25.mp4"
+        field = self.disposition("video/mp4", name=name)["content-disposition"]
+        self.assertEqual(field.count('filename="'), 1, field)
+        self.assertIn("filename*=UTF-8''%22%3B%20filename%3D%22evil.exe"
+                      "%E2%82%AC%27%25.mp4", field)
+
+
+class Failover(Playback):
+    """A reader dies, the player never notices."""
+
+    def test_a_reader_is_killed_in_the_middle_of_one_transfer(self):
+        data = payload(48 * MIB)
+        object_id = self.store(data)
+        path = self.folder / "played"
+        curl = subprocess.Popen(
+            ["curl", "-sS", "--noproxy", "*", "--limit-rate", "24M", "-f", "-o",
+             path, f"http://127.0.0.1:{self.front.port}/media/{object_id}"])
+        self.addCleanup(curl.kill)
+        wait_until(lambda: path.exists() and path.stat().st_size > MIB,
+                   "curl has received a part")
+        self.boxes[0].kill()
+        self.assertEqual(curl.wait(60), 0)
+        self.assertEqual(sha256(path.read_bytes()), sha256(data))
+        self.assertIn("failovers=1", self.line("result=complete"))
+        self.assertEqual(self.front.metric(
+            "broadcaster_playback_failovers_total"), 1)
+
+    def assert_goes_on(self, *scripts, size=MIB, failovers=1, **settings):
+        """The first reader fails in some way; all bytes arrive."""
+        data = payload(size)
+        self.peers(*[script(data) for script in scripts], **settings)
+        answer = self.get(ONE)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(sha256(answer.body), sha256(data))
+        self.assertIn(f"failovers={failovers} ", self.line("result=complete"))
+        return data
+
+    def test_a_reset_is_not_noticed(self):
+        self.assert_goes_on(lambda d: holder(d, rst_at=300000), holder)
+
+    def test_an_early_end_is_not_noticed(self):
+        self.assert_goes_on(lambda d: holder(d, fin_at=300000), holder)
+
+    def test_an_end_before_the_first_byte_is_not_noticed(self):
+        self.assert_goes_on(lambda d: holder(d, fin_at=0), holder)
+
+    def test_an_end_before_the_last_byte_is_not_noticed(self):
+        self.assert_goes_on(lambda d: holder(d, fin_at=MIB - 1), holder)
+
+    def test_a_stall_is_not_noticed(self):
+        self.assert_goes_on(lambda d: holder(d, stall_at=300000), holder,
+                            BROADCASTER_MEDIA_STALL_MS=200)
+
+    def test_readers_that_fail_one_after_another_are_not_noticed(self):
+        self.assert_goes_on(lambda d: holder(d, rst_at=100000),
+                            lambda d: holder(d, fin_at=200000),
+                            lambda d: holder(d, rst_at=300000), holder,
+                            failovers=3)
+
+    def test_two_readers_that_always_break_off_carry_it_to_the_end(self):
+        self.assert_goes_on(lambda d: holder(d, rst_at=100000),
+                            lambda d: holder(d, rst_at=100000),
+                            size=450000, failovers=4)
+
+    def test_the_next_reader_is_asked_for_the_missing_bytes_of_that_content(self):
+        data = self.assert_goes_on(lambda d: holder(d, fin_at=300000), holder)
+        asked = self.targets[1].requests("GET")[0].headers
+        self.assertEqual(asked["range"], f"bytes=300000-{MIB - 1}")
+        self.assertEqual(asked["if-match"], f'"{etag_of(data)}"')
+
+    def test_a_range_goes_on_within_the_range(self):
+        data = payload(MIB)
+        self.peers(holder(data, rst_at=1000), holder(data))
+        answer = self.get(ONE, "Range: bytes=5000-99999")
+        self.assertEqual((answer.status, answer.body),
+                         (206, data[5000:100000]))
+        self.assertEqual(self.targets[1].requests("GET")[0].headers["range"],
+                         "bytes=6000-99999")
+
+    def test_a_reader_with_another_content_is_passed_over(self):
+        other = payload(MIB, seed=2)
+        self.assert_goes_on(lambda d: holder(d, fin_at=300000),
+                            lambda d: holder(other), holder)
+
+    def test_liars_are_passed_over_when_going_on(self):
+        """Another digest, range, size, status; no length; an error."""
+        whole = f"bytes 0-{MIB - 1}/{MIB}"
+        late = f"bytes 300001-{MIB - 1}/{MIB}"
+        lies = [{"ETag": f'"{etag_of(b"x")}"', "Repr_Digest": None},
+                {"ETag": None}, {"Content_Range": whole},
+                {"Content_Range": late}, {"Content_Range": "bytes x"},
+                {"Content_Range": f"bytes 300000-{MIB - 1}/{MIB + 1}"},
+                {"status": 200}, {"status": 416}, {"status": 503},
+                {"Content_Length": None}]
+        self.assert_goes_on(
+            lambda d: holder(d, fin_at=300000),
+            *[lambda d, lie=lie: holder(d, **lie) for lie in lies], holder)
+        for target in self.targets[1:]:
+            self.assertEqual(len(target.requests("GET")), 1)
+
+    def test_a_restarted_reader_goes_on_where_it_was_killed(self):
+        data = payload(16 * MIB)
+        object_id = self.store(data, n=1)
+        client, fields = self.play(object_id, receive_buffer=64 * KIB)
+        self.assertEqual(fields["content-length"], str(len(data)))
+        self.assertEqual(client.take(MIB), data[:MIB])
+        self.boxes[0].kill()
+        self.boxes[0].restart().wait_ready()
+        self.assert_rest(client, data[MIB:])
+        self.boxes[0].may_fail = False
+
+    def test_when_nobody_can_go_on_the_connection_is_cut(self):
+        data = payload(MIB)
+        self.peers(in_turn(holder(data, rst_at=300000),
+                           holder(data, status=503)), not_found,
+                   BROADCASTER_CONNECT_TIMEOUT_MS=300)
+        client, fields = self.play()
+        self.assertEqual(fields["content-length"], str(MIB))
+        with self.assertRaises(Closed):
+            client.take(MIB)
+        self.line("result=failed")
+
+    def test_a_short_content_never_looks_like_success(self):
+        data = payload(MIB)
+        self.peers(in_turn(holder(data, fin_at=300000), not_found))
+        client, _ = self.play()
+        with self.assertRaises(Closed):
+            client.take(MIB)
+
+    @slow("many bytes")
+    def test_ranges_are_exact_while_readers_are_killed_in_turn(self):
+        data = payload(8 * MIB)
+        object_id = self.store(data, n=3, BROADCASTER_THREADS=2)
+        dice = random.Random(7)
+        for turn in range(12):
+            victim = self.boxes[turn % 3]
+            victim.kill()
+            for _ in range(20):
+                first = dice.randrange(len(data))
+                last = min(first + dice.randrange(2 * MIB), len(data) - 1)
+                answer = self.get(object_id, f"Range: bytes={first}-{last}")
+                self.assertEqual(answer.status, 206)
+                self.assertEqual(answer.body, data[first:last + 1])
+            victim.restart().wait_ready()
+        for box in self.boxes:
+            box.may_fail = False
+
+
+class Choice(Playback):
+    """Which reader is asked, and what is said when none has it."""
+
+    def test_readers_take_turns(self):
+        data = payload(1000)
+        self.peers(*[holder(data)] * 3)
+        for _ in range(6):
+            self.assertEqual(self.get(ONE).body, data)
+        self.assertEqual([len(t.requests("GET")) for t in self.targets],
+                         [2, 2, 2])
+
+    def test_the_next_reader_is_asked_when_one_has_no_good_answer(self):
+        data = payload(1000)
+        for script in (not_found, holder(data, status=500),
+                       holder(data, status=302), holder(data, ETag=None),
+                       holder(data, ETag='W/"x"'), holder(data, ETag='"x"'),
+                       holder(data, Repr_Digest="sha-256=:AAAA:"),
+                       holder(data, Content_Length=None),
+                       holder(data, status=206),
+                       holder(data, status=304), holder(data, status=412),
+                       say(b"garbage\r\n\r\n"), say(b""),
+                       say(b"HTTP/1.1 200 OK\r\nContent-Le")):
+            self.peers(script, holder(data))
+            answer = self.get(ONE)
+            self.assertEqual((answer.status, answer.body), (200, data))
+            self.assertEqual(len(self.targets[0].requests("GET")), 1)
+
+    def test_a_reader_that_is_down_is_asked_last_for_a_while(self):
+        data = payload(1000)
+        good = self.fault(on_other=holder(data))
+        self.front = self.broadcaster([f"127.0.0.1:{self.dead_port()}", good])
+        for _ in range(4):
+            self.assertEqual(self.get(ONE).body, data)
+
+    def test_a_silent_reader_delays_nobody_for_long(self):
+        data = payload(1000)
+        self.peers(holder(data, gate=True), holder(data),
+                   BROADCASTER_MEDIA_ASK_MS=100,
+                   BROADCASTER_CONNECT_TIMEOUT_MS=60000)
+        for _ in range(4):
+            self.assertEqual(self.get(ONE).body, data)
+        self.assertEqual(len(self.targets[0].requests("GET")), 1)
+
+    def test_a_slow_reader_is_waited_for_when_there_is_no_other(self):
+        data = payload(1000)
+        self.peers(holder(data, gate=True), not_found,
+                   BROADCASTER_MEDIA_ASK_MS=10)
+        with Client(self.front.port) as client:
+            client.request("GET", f"/media/{ONE}")
+            wait_until(lambda: self.targets[1].requests("GET"),
+                       "the other one was asked")
+            self.targets[0].open_gate()
+            self.assertEqual(client.response().body, data)
+
+    def test_a_reader_that_never_answers_is_given_up(self):
+        self.peers(holder(b"x", gate=True), BROADCASTER_MEDIA_ASK_MS=10,
+                   BROADCASTER_CONNECT_TIMEOUT_MS=200)
+        answer = self.get(ONE)
+        self.assertEqual(answer.status, 502)
+        self.assertIn("200 ms", answer.json()["readers"][0]["error"])
+
+    def test_absent_is_said_only_if_every_reader_says_so(self):
+        self.peers(not_found, not_found)
+        answer = self.get(ONE)
+        self.assertEqual(answer.status, 404)
+        self.assertEqual([r["state"] for r in answer.json()["readers"]],
+                         ["absent", "absent"])
+        self.line("result=absent")
+
+    def test_a_reader_that_could_not_be_asked_is_named(self):
+        self.peers(not_found, holder(b"x", status=500))
+        answer = self.get(ONE)
+        self.assertEqual(answer.status, 502)
+        states = {r["name"]: r["state"] for r in answer.json()["readers"]}
+        self.assertEqual(states, {self.targets[0].name: "absent",
+                                  self.targets[1].name: "failed"})
+
+    def test_a_busy_reader_makes_it_503(self):
+        self.peers(not_found, holder(b"x", status=503))
+        answer = self.get(ONE)
+        self.assertEqual(answer.status, 503)
+        self.assertIn("retry-after", answer.headers)
+
+    def test_what_is_staged_is_absent(self):
+        reader = self.reader()
+        self.front = self.broadcaster([reader])
+        fetch(reader.port, "PUT", f"/objects/{ONE}", body=b"staged")
+        for method in ("GET", "HEAD"):
+            answer = fetch(self.front.port, method, f"/media/{ONE}")
+            self.assertEqual(answer.status, 404)
+
+    def test_without_readers_there_is_nothing_to_play(self):
+        plain = self.fault()
+        self.front = self.broadcaster([f"http://{plain.address}/put"])
+        self.assertEqual(self.get(ONE).status, 501)
+
+    def test_the_token_of_readers_is_sent(self):
+        data = payload(1000)
+        reader = self.reader(READER_TOKEN="secret")
+        self.front = self.broadcaster([reader], READER_TOKEN="secret")
+        object_id = self.put(self.front, data).data["id"]
+        self.assertEqual(self.get(object_id).body, data)
+
+    def test_an_idle_connection_that_died_is_not_taken_for_an_answer(self):
+        data = payload(1000)
+        object_id = self.store(data, n=1)
+        self.assertEqual(self.get(object_id).status, 200)
+        self.boxes[0].kill()
+        self.boxes[0].restart().wait_ready()
+        self.assertEqual(self.get(object_id).body, data)
+        self.boxes[0].may_fail = False
+
+
+class Limits(Playback):
+    """Memory, numbers and time."""
+
+    @slow("sanitizers keep memory of their own")
+    def test_a_stopped_player_stops_the_reader(self):
+        data = payload(64 * MIB)
+        object_id = self.store(data, n=1, BROADCASTER_BUFFER_SIZE=64 * KIB)
+        self.get(object_id, "Range: bytes=0-999999")
+        before = self.front.rss()
+        client, _ = self.play(object_id, receive_buffer=256 * KIB)
+        self.assertLess(self.settled_bytes(), 32 * MIB)
+        self.assertLess(self.front.rss() - before, 512 * KIB)
+        self.assert_rest(client, data)
+
+    def settled_bytes(self):
+        """Content bytes sent, once that no longer grows."""
+        seen = [-1, 0]
+
+        def is_settled():
+            now = self.front.metric("broadcaster_playback_bytes_total")
+            seen[1] = seen[1] + 1 if now == seen[0] else 0
+            seen[0] = now
+            return now > 0 and seen[1] > 20
+        wait_until(is_settled, "no more bytes are sent")
+        return seen[0]
+
+    def test_a_player_that_reads_nothing_is_cut_off(self):
+        self.peers(holder(bytes(64 * MIB)), BROADCASTER_WRITE_TIMEOUT_MS=300)
+        self.play(receive_buffer=16 * KIB)
+        self.line("result=client_aborted")
+
+    def test_a_player_that_goes_away_ends_the_playback(self):
+        self.peers(holder(bytes(64 * MIB)))
+        client, _ = self.play(receive_buffer=16 * KIB)
+        client.reset()
+        self.line("result=client_aborted")
+        self.assertEqual(
+            self.front.metric("broadcaster_playbacks_active"), 0)
+
+    def test_a_player_that_goes_away_while_readers_are_asked_is_forgotten(self):
+        self.peers(holder(b"x", gate=True))
+        client = Client(self.front.port)
+        client.request("GET", f"/media/{ONE}")
+        wait_until(lambda: self.targets[0].requests("GET"), "it was asked")
+        client.reset()
+        wait_until(lambda: not self.front.metric(
+            "broadcaster_playbacks_active"), "nothing is left of it")
+
+    def test_a_hundred_players_at_a_time_get_exact_bytes(self):
+        data = payload(3 * MIB)
+        object_id = self.store(data, BROADCASTER_THREADS=2,
+                               BROADCASTER_BUFFER_SIZE=64 * KIB)
+        folder = self.scratch("played")
+        url = f"http://127.0.0.1:{self.front.port}/media/{object_id}"
+        outputs = [word for n in range(100)
+                   for word in ("-o", str(folder / str(n)), url)]
+        subprocess.run(["curl", "-sS", "-f", "--noproxy", "*", "--parallel",
+                        "--parallel-immediate", "--parallel-max", "100",
+                        *outputs], check=True, timeout=120,
+                       capture_output=True)
+        self.assertEqual({sha256(path.read_bytes())
+                          for path in folder.iterdir()}, {sha256(data)})
+        self.assertEqual(len(list(folder.iterdir())), 100)
+
+    @slow("sanitizers keep memory of their own")
+    def test_a_hundred_players_cost_what_is_documented(self):
+        """See broadcaster/README.md; one thread, two readers."""
+        n, ring = 100, 64 * KIB
+        object_id = self.store(bytes(16 * MIB), BROADCASTER_BUFFER_SIZE=ring)
+        self.get(object_id)
+        before = self.front.rss()
+        clients = [self.play(object_id, receive_buffer=16 * KIB)[0]
+                   for _ in range(n)]
+        self.settled_bytes()
+        cost = self.front.rss() - before
+        self.assertLessEqual(cost, 2 * 352 * KIB + n * (ring + 16 * KIB))
+        self.assertEqual(
+            self.front.metric("broadcaster_playbacks_active"), n)
+        for client in clients:
+            client.close()
+
+    @slow("a preloaded malloc")
+    def test_nothing_is_allocated_while_content_flows(self):
+        count = alloc_count.AllocCount(self.folder / "allocations")
+        object_id = self.store(bytes(64 * MIB), n=1, **count.environment)
+        client, _ = self.play(object_id)
+        self.assert_rest(client, bytes(8 * MIB))
+        early = count.calls()
+        self.assert_rest(client, bytes(40 * MIB))
+        late = count.calls()
+        self.assertGreater(early, 0, "the counter is not in the program")
+        self.assertEqual(late, early)
+
+    def test_playbacks_beyond_the_limit_get_503(self):
+        self.peers(holder(bytes(64 * MIB)), BROADCASTER_MAX_PLAYBACKS=1)
+        client, _ = self.play(receive_buffer=16 * KIB)
+        answer = self.get(ONE)
+        self.assertEqual(answer.status, 503)
+        self.assertIn("retry-after", answer.headers)
+        client.close()
+        wait_until(lambda: self.get(ONE, "Range: bytes=0-0").status == 206,
+                   "there is room again")
+
+    def test_a_drain_lets_playbacks_finish(self):
+        data = payload(32 * MIB)
+        object_id = self.store(data, n=1)
+        client, _ = self.play(object_id, receive_buffer=256 * KIB)
+        self.front.signal(signal.SIGTERM)
+        wait_until(lambda: self.front.log_lines("event=drain"), "it drains")
+        self.assertEqual(self.get(object_id).status, 503)
+        self.assert_rest(client, data)
+        self.assertEqual(self.front.wait(), 0)
+
+    def test_the_drain_deadline_cuts_playbacks(self):
+        object_id = self.store(bytes(64 * MIB), n=1,
+                               BROADCASTER_DRAIN_TIMEOUT_MS=100)
+        client, _ = self.play(object_id, receive_buffer=16 * KIB)
+        self.front.may_fail = True
+        self.front.signal(signal.SIGTERM)
+        self.assertEqual(self.front.wait(), 1)
+        with self.assertRaises(Closed):
+            self.assert_rest(client, bytes(64 * MIB))
+
+    def test_descriptors_are_given_back(self):
+        data = payload(1000)
+        object_id = self.store(data, n=1)
+        self.get(object_id)
+        before = self.front.fds()
+        for _ in range(50):
+            self.get(object_id)
+        self.assertLessEqual(self.front.fds(), before + 2)
