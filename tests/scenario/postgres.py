@@ -23,6 +23,8 @@ They do not sync to disk unless told so (fsync="on"): killing them loses nothing
 that the system has, and benchmarks ask for it. The role "reader" owns the
 databases, may create more and is no superuser.
 
+With --folder the cluster stays there and is used again the next time.
+
 Environment: PG_BINDIR  folder of initdb and postgres (Debian's newest)
 """
 import argparse
@@ -387,7 +389,11 @@ class Cluster:
         self.query(f'CREATE DATABASE "{name}" OWNER {ROLE}')
         return Database(self, name)
 
-    def database(self, name):
+    def database(self, name, create=False):
+        """That one, made if it is missing and this is wanted."""
+        if create and not self.query("SELECT 1 FROM pg_database WHERE datname = "
+                                     f"'{name}'"):
+            return self.create_database(name)
         return Database(self, name)
 
     def replica(self, **settings):
@@ -441,11 +447,8 @@ def run_command(args):
 def serve(args):
     cluster = Cluster(folder=args.folder, port=args.port,
                       fsync="on", full_page_writes="on").start()
-    exists = cluster.query("SELECT 1 FROM pg_database WHERE datname = "
-                           f"'{args.database}'")
-    if not exists:
-        cluster.create_database(args.database)
-    for name, value in cluster.database(args.database).env().items():
+    database = cluster.database(args.database, create=True)
+    for name, value in database.env().items():
         print(f"{name}={value}")
     sys.stdout.close()
     return cluster.process.wait()
