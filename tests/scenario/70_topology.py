@@ -6,7 +6,7 @@ from client import (LAST_CHUNK, Client, Closed, Curl, chunk, fetch, get, head,
                     wait_until)
 from fault_target import KEEP, rst_at
 from harness import Scenario, payload, sha256, slow
-from topology import Nginx, Topology, available
+from topology import Nginx, Topology
 
 
 class TopologyScenario(Scenario):
@@ -14,7 +14,7 @@ class TopologyScenario(Scenario):
 
     def topology(self, kinds=("postgres", "file"), n_broadcasters=3, **settings):
         settings = {"BROADCASTER_THREADS": 1, "READER_THREADS": 1, **settings}
-        topology = Topology(self.folder, available(kinds), n_broadcasters,
+        topology = Topology(self.folder, kinds, n_broadcasters,
                             **settings)
         self.addCleanup(self.remove, topology)
         try:

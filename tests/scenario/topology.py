@@ -29,13 +29,6 @@ KINDS = ("postgres", "file", "discard")
 NGINX_CONF = ROOT / "build" / "nginx"
 
 
-def available(kinds):
-    """These kinds of store, a file for those that the reader does not have."""
-    text = subprocess.run([str(BIN / "reader"), "--help"], text=True, check=True,
-                          stdout=subprocess.PIPE).stdout
-    return tuple(k if k in text else "file" for k in kinds)
-
-
 class GivenPort:
     """A port that the user chose."""
 
