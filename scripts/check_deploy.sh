@@ -65,8 +65,10 @@ check_units()
 compose()
 {
     : >"$scratch/env"
-    env -u READER_TOKEN -u DB_PASSWORD -u POSTGRES_PASSWORD "$@" \
-        docker-compose --env-file "$scratch/env" config 2>&1 >/dev/null
+    {
+        env -u READER_TOKEN -u DB_PASSWORD -u POSTGRES_PASSWORD "$@" \
+            docker-compose --env-file "$scratch/env" config >/dev/null
+    } 2>&1
 }
 
 check_compose()
