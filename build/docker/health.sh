@@ -8,7 +8,7 @@ set -uo pipefail
 
 port=${1:-${READER_HTTP_PORT:-${BROADCASTER_HTTP_PORT:-7000}}}
 port=${port##*:}
-exec 3<>"/dev/tcp/127.0.0.1/$port" || exit 1
+{ exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || exit 1
 printf 'GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
 read -r -t 2 _ status _ <&3
 [ "${status:-}" = 200 ]
