@@ -200,12 +200,7 @@ class Kills(Scenario):
             topology.start()
         finally:
             self.programs += topology.programs()
-        self.need_media(topology)
         return topology
-
-    def need_media(self, topology):
-        if get(topology.front.port, "/media").status == 404:
-            self.skipTest("the broadcaster has no /media")
 
     def workers(self, topology):
         ledger = self.ledger
@@ -277,7 +272,7 @@ class Kills(Scenario):
         self.assertLessEqual(self.ledger.n_again, self.n_kills * 2 * WORKERS)
         self.assert_exact(topology.readers)
 
-    def test_a_connection_through_nginx_that_never_ends_is_no_obstacle(self):
+    def test_an_upload_whose_instance_is_killed_ends_and_leaves_nothing(self):
         """An upload in its middle when its instance is killed: a clean end."""
         topology = self.build()
         with Client(topology.front.port) as client:
