@@ -187,9 +187,9 @@ class Cluster:
 
     def start(self, wait=True):
         """Make the cluster if it is new, start it; until it takes connections."""
+        self.make_folder()
         if not self.data.exists():
             self.initialise()
-        self.watch()
         deadline = time.monotonic() + DEADLINE
         while True:
             self.launch()
@@ -198,7 +198,6 @@ class Cluster:
             self.another_chance(deadline)
 
     def initialise(self):
-        self.make_folder()
         password = self.folder / "password"
         password.write_text(PASSWORD + "\n")
         self.give(password)
@@ -214,6 +213,7 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self.give(self.folder)
+        self.watch()
 
     def give(self, path):
         if self.user:
@@ -235,7 +235,7 @@ class Cluster:
                  input=sql + "\n")
 
     def watch(self):
-        """Have the server end with us, even if we are killed."""
+        """Have server and folder end with us, even if we are killed."""
         if self.guard is None:
             self.guard = subprocess.Popen(
                 ["/bin/sh", "-c", GUARD, "guard", str(self.folder),
