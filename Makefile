@@ -72,6 +72,8 @@ VERSION_SRC := $(shell grep -ls STREAM_BROADCAST_VERSION */*.c cmd/*/*.c)
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 DOCDIR ?= $(PREFIX)/share/doc/stream-broadcast
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+UNIT_BINDIR ?= $(BINDIR)
 
 # Make itself again, for another mode, on all CPUs unless -j was given.
 JOBS := $(shell nproc)
@@ -91,6 +93,12 @@ run: ## build, start a broadcaster and READERS=2 readers, upload FILE=path if gi
 	@scripts/setup.sh run
 	@+$(AGAIN) -s all
 	@scripts/run.sh
+
+.PHONY: up
+up: ## nginx, three broadcasters, a PostgreSQL and a file reader here, until Ctrl-C
+	@scripts/setup.sh test
+	@+$(AGAIN) -s all
+	@scripts/up.sh
 
 # ---- building ------------------------------------------------------------------
 
@@ -159,6 +167,7 @@ check: ## exactly what CI runs: two compilers with -Werror, lint, all tests
 	@scripts/setup.sh check
 	@$(MAKE) --no-print-directory check-headers
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check-deploy
 	@+$(AGAIN) MODE=clang build
 	@+$(AGAIN) MODE=gcc build
 	@$(MAKE) --no-print-directory MODE=gcc unit
@@ -183,6 +192,16 @@ torture: $(PROGRAMS) ## failing allocations and calls, kills at every step: abou
 test-long: $(PROGRAMS) ## 8 GiB through the programs, byte for byte
 	@SCENARIO_LONG=1 SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) \
 		tests/scenario/run.py 51_
+
+.PHONY: test-topology
+test-topology: $(PROGRAMS) ## 1,000 uploads and 10,000 reads through nginx, instances being killed
+	@SCENARIO_UPLOADS=$(or $(UPLOADS),1000) SCENARIO_READS=$(or $(READS),10000) \
+		SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) \
+		tests/scenario/run.py -v 71_
+
+.PHONY: test-browser
+test-browser: $(PROGRAMS) ## a video in headless Chromium, and curl, wget and ffprobe, on /media
+	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) tests/browser/run.sh
 
 .PHONY: counts
 counts:
@@ -241,6 +260,10 @@ bench: ## measure throughput, CPU and memory
 lint: ## include directions, sizes, undocumented prototypes, shell scripts
 	@scripts/lint.py
 
+.PHONY: check-deploy
+check-deploy: all ## what nginx, systemd and docker-compose say about build/
+	@scripts/check_deploy.sh dist
+
 .PHONY: check-headers
 check-headers: ## compile every header alone, with gcc and clang
 	@HEADER_FLAGS='$(CPPFLAGS) $(filter-out -g,$(CFLAGS_BASE))' \
@@ -260,10 +283,18 @@ tidy: ## static analysis by clang-tidy and cppcheck
 # ---- delivering --------------------------------------------------------------------
 
 .PHONY: install
-install: all ## put the programs below PREFIX (/usr/local), within DESTDIR
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DOCDIR)'
+install: all ## put programs, systemd units and nginx's files below PREFIX (/usr/local)
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(DOCDIR)/nginx/stream-broadcast' \
+		'$(DESTDIR)$(DOCDIR)/systemd' '$(DESTDIR)$(UNITDIR)'
 	install -m 755 dist/broadcaster dist/reader '$(DESTDIR)$(BINDIR)'
 	install -m 644 README.md CHANGELOG.md '$(DESTDIR)$(DOCDIR)'
+	install -m 644 build/nginx/*.conf '$(DESTDIR)$(DOCDIR)/nginx'
+	install -m 644 build/nginx/stream-broadcast/*.conf \
+		'$(DESTDIR)$(DOCDIR)/nginx/stream-broadcast'
+	install -m 644 build/systemd/*.example '$(DESTDIR)$(DOCDIR)/systemd'
+	for unit in broadcaster.service reader@.service; do \
+		sed 's,/usr/local/bin,$(UNIT_BINDIR),' "build/systemd/$$unit" \
+			>'$(DESTDIR)$(UNITDIR)/'"$$unit" || exit 1; done
 
 ARCHIVE := stream-broadcast-$(VERSION)
 TAR := tar --sort=name --owner=0 --group=0 --numeric-owner \
@@ -273,7 +304,7 @@ dist: all ## archives of the source and of the programs, with checksums
 	git archive --prefix=$(ARCHIVE)/ -o dist/$(ARCHIVE).tar.gz HEAD
 	rm -rf dist/stage
 	$(MAKE) --no-print-directory install DESTDIR=dist/stage/$(ARCHIVE) PREFIX= \
-		DOCDIR=/doc
+		DOCDIR=/doc UNITDIR=/systemd UNIT_BINDIR=/usr/local/bin
 	$(TAR) -C dist/stage -czf dist/$(ARCHIVE)-linux-$(shell uname -m).tar.gz $(ARCHIVE)
 	rm -rf dist/stage
 	cd dist && sha256sum $(ARCHIVE)*.tar.gz >SHA256SUMS

@@ -17,7 +17,8 @@ BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
 RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
     nginx-light|nginx postgresql"
-CHECK="clang|clang shellcheck|shellcheck"
+CHECK="clang|clang shellcheck|shellcheck systemd|systemd-analyze
+    docker-compose|docker-compose"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
     valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
 

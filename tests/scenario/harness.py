@@ -107,12 +107,14 @@ class Program:
                     if v is not None})
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, str(BIN / self.kind), *self.args],
-                env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder)
+                self.command(), env=env, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, cwd=self.folder, start_new_session=True)
         self.status = None
         running[self.process.pid] = self
         return self
+
+    def command(self):
+        return [*self.wrapper, str(BIN / self.kind), *self.args]
 
     @property
     def pid(self):

@@ -23,6 +23,8 @@ They do not sync to disk unless told so (fsync="on"): killing them loses nothing
 that the system has, and benchmarks ask for it. The role "reader" owns the
 databases, may create more and is no superuser.
 
+With --folder the cluster stays there and is used again the next time.
+
 Environment: PG_BINDIR  folder of initdb and postgres (Debian's newest)
 """
 import argparse
@@ -185,9 +187,9 @@ class Cluster:
 
     def start(self, wait=True):
         """Make the cluster if it is new, start it; until it takes connections."""
+        self.make_folder()
         if not self.data.exists():
             self.initialise()
-        self.watch()
         deadline = time.monotonic() + DEADLINE
         while True:
             self.launch()
@@ -196,7 +198,6 @@ class Cluster:
             self.another_chance(deadline)
 
     def initialise(self):
-        self.make_folder()
         password = self.folder / "password"
         password.write_text(PASSWORD + "\n")
         self.give(password)
@@ -212,6 +213,7 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self.give(self.folder)
+        self.watch()
 
     def give(self, path):
         if self.user:
@@ -233,7 +235,7 @@ class Cluster:
                  input=sql + "\n")
 
     def watch(self):
-        """Have the server end with us, even if we are killed."""
+        """Have server and folder end with us, even if we are killed."""
         if self.guard is None:
             self.guard = subprocess.Popen(
                 ["/bin/sh", "-c", GUARD, "guard", str(self.folder),
@@ -387,7 +389,11 @@ class Cluster:
         self.query(f'CREATE DATABASE "{name}" OWNER {ROLE}')
         return Database(self, name)
 
-    def database(self, name):
+    def database(self, name, create=False):
+        """That one, made if it is missing and this is wanted."""
+        if create and not self.query("SELECT 1 FROM pg_database WHERE datname = "
+                                     f"'{name}'"):
+            return self.create_database(name)
         return Database(self, name)
 
     def replica(self, **settings):
@@ -441,11 +447,8 @@ def run_command(args):
 def serve(args):
     cluster = Cluster(folder=args.folder, port=args.port,
                       fsync="on", full_page_writes="on").start()
-    exists = cluster.query("SELECT 1 FROM pg_database WHERE datname = "
-                           f"'{args.database}'")
-    if not exists:
-        cluster.create_database(args.database)
-    for name, value in cluster.database(args.database).env().items():
+    database = cluster.database(args.database, create=True)
+    for name, value in database.env().items():
         print(f"{name}={value}")
     sys.stdout.close()
     return cluster.process.wait()
