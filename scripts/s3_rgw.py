@@ -104,7 +104,7 @@ class Rgw(Service):
                 "openssl")
     packages = "radosgw ceph-mon ceph-osd"
     key = "AKIDEXAMPLE"
-    secret = "secretsecretsecretsecretsecretsecret0000"
+    secret = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12"
 
     def __init__(self, folder=None, detached=False, store="memstore",
                  capacity=8 << 30):
