@@ -38,6 +38,19 @@ def digest(key, text):
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
 
 
+def signature(secret, scope, method, path, query, fields):
+    """Of a request with exactly these fields, in hexadecimal digits."""
+    lines = "".join(f"{n}:{fields[n]}\n" for n in sorted(fields))
+    request = "\n".join([method, path, query, lines, ";".join(sorted(fields)),
+                         fields["x-amz-content-sha256"]])
+    text = "\n".join(["AWS4-HMAC-SHA256", fields["x-amz-date"], scope,
+                      hashlib.sha256(request.encode()).hexdigest()])
+    key = f"AWS4{secret}".encode()
+    for step in scope.split("/"):
+        key = digest(key, step)
+    return digest(key, text).hex()
+
+
 def tags(root, path):
     """Texts of elements, whatever their namespace."""
     steps = "/".join(f"{{*}}{step}" for step in path.split("/"))
@@ -67,19 +80,11 @@ class S3:
         fields = {"host": self.host, "x-amz-date": stamp,
                   "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
                   **{n.lower(): v for n, v in fields.items()}}
-        names = ";".join(sorted(fields))
-        lines = "".join(f"{n}:{fields[n]}\n" for n in sorted(fields))
-        request = "\n".join([method, path, query, lines, names,
-                             fields["x-amz-content-sha256"]])
         scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
-        text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope,
-                          hashlib.sha256(request.encode()).hexdigest()])
-        secret = f"AWS4{self.secret}".encode()
-        for step in scope.split("/"):
-            secret = digest(secret, step)
+        sign = signature(self.secret, scope, method, path, query, fields)
         fields["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={self.key}/{scope}, "
-            f"SignedHeaders={names}, Signature={digest(secret, text).hex()}")
+            f"SignedHeaders={';'.join(sorted(fields))}, Signature={sign}")
         return fields
 
     def open(self, method, path, query, fields, body):
