@@ -162,13 +162,9 @@ check: ## exactly what CI runs: two compilers with -Werror, lint, all tests
 	@$(MAKE) --no-print-directory MODE=gcc scenario
 	@$(MAKE) --no-print-directory MODE=gcc counts
 
-# Unit tests of stores find their servers in the environment.
-WITH_S3 := scripts/s3_servers.py run
-
 .PHONY: unit
 unit: $(UNIT_BIN) ## build and run the unit tests
-	@CK_TIMEOUT_MULTIPLIER=$(if $(filter release gcc clang,$(MODE)),3,15) \
-		COUNTS=$(OBJ)/unit.count $(WITH_S3) scripts/unit.sh $(UNIT_BIN)
+	@CK_TIMEOUT_MULTIPLIER=$(if $(filter release gcc clang,$(MODE)),3,15) COUNTS=$(OBJ)/unit.count scripts/unit.sh $(UNIT_BIN)
 
 .PHONY: scenario
 scenario: $(PROGRAMS) ## run the real programs against scripted peers (SCENARIO=word selects)
@@ -206,7 +202,7 @@ VALGRIND_UNFIT := http1_chunked http1_request multipart ring intake http_body \
 .PHONY: valgrind
 valgrind: ## unit tests and the basic scenarios under valgrind
 	@+$(AGAIN) MODE=debug build
-	@CK_TIMEOUT_MULTIPLIER=30 WRAPPER='$(VALGRIND)' $(WITH_S3) scripts/unit.sh \
+	@CK_TIMEOUT_MULTIPLIER=30 WRAPPER='$(VALGRIND)' scripts/unit.sh \
 		$(filter-out $(foreach t,$(VALGRIND_UNFIT),%/test_$(t)), \
 		$(UNIT_SRC:tests/%.c=dist/obj/debug/tests/%))
 	@SCENARIO_BIN=dist/obj/debug/bin SCENARIO_MODE=valgrind \
