@@ -13,7 +13,7 @@ set -euo pipefail
 
 # "package" or "package|command": the command, from wherever, will do as well.
 BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
-    libcurl4-openssl-dev libssl-dev libjansson-dev"
+    libcurl4-openssl-dev libssl-dev libjansson-dev libexpat1-dev"
 RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
     nginx-light|nginx"
@@ -121,7 +121,7 @@ advise_elsewhere()
 {
     local lib
 
-    for lib in libevent libcurl libcrypto jansson; do
+    for lib in libevent libcurl libcrypto jansson expat; do
         pkg-config --exists "$lib" 2>/dev/null ||
             echo "setup: library not found by pkg-config: $lib" >&2
     done
