@@ -78,6 +78,29 @@ const struct config_row reader_config[] = {
 	     "See READER_S3_REGION."),
 	TEXT("AWS_ENDPOINT_URL", aws_endpoint_url, "",
 	     "See READER_S3_ENDPOINT."),
+	TEXT("DB_HOST", db_host, "",
+	     "Database server of a postgres store: name, address or directory "
+	     "of its socket. DB_* go before libpq's variables (PGHOST, PGSSLMODE, "
+	     "PGPASSFILE, PGSERVICE …), which all apply."),
+	TEXT("DB_PORT", db_port, "", "Its port; PGPORT when empty."),
+	TEXT("DB_NAME", db_name, "", "The database; PGDATABASE when empty."),
+	TEXT("DB_USER", db_user, "", "The user; PGUSER when empty."),
+	SECRET("DB_PASSWORD", db_password,
+	     "The password; PGPASSWORD or the password file when empty."),
+	NUMBER(CONFIG_U64, "READER_DB_CONNECTIONS", db_connections, "8", 1,
+	       1000, "", "Database connections of each thread, at most; one more "
+	       "for the whole process keeps house."),
+	MS("READER_DB_CONNECT_TIMEOUT_MS", db_connect_timeout_ms, "10000", 10,
+	   "Time to get a database connection."),
+	MS("READER_DB_TIMEOUT_MS", db_timeout_ms, "60000", 10,
+	   "Time for the database to answer a statement, or to take the next "
+	   "bytes of an object; then the connection is given up."),
+	MS("READER_DB_START_TIMEOUT_MS", db_start_timeout_ms, "30000", 0,
+	   "Time at the start to wait for a database that does not listen yet."),
+	NUMBER(CONFIG_SIZE, "READER_DB_SLICE_BYTES", db_slice_bytes, "64M",
+	       65536, UINT64_C(1) << 40, "bytes",
+	       "Content of one transaction; an object takes as many as it needs "
+	       "and stays invisible until the last."),
 	NUMBER(CONFIG_SIZE, "READER_BUFFER_SIZE", buffer_size, "262144",
 	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
 	       "Memory of one upload: the ring between client and store."),

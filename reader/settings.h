@@ -39,6 +39,16 @@ struct reader_settings {
 	char aws_region[64];		/* AWS_REGION */
 	char aws_default_region[64];	/* AWS_DEFAULT_REGION */
 	char aws_endpoint_url[512];	/* AWS_ENDPOINT_URL */
+	char db_host[256];		/* DB_HOST; "" = libpq's PGHOST */
+	char db_port[16];		/* DB_PORT; "" = PGPORT */
+	char db_name[128];		/* DB_NAME; "" = PGDATABASE */
+	char db_user[128];		/* DB_USER; "" = PGUSER */
+	char db_password[512];		/* DB_PASSWORD; "" = PGPASSWORD … */
+	uint64_t db_connections;	/* READER_DB_CONNECTIONS: of each thread */
+	uint64_t db_connect_timeout_ms;	/* READER_DB_CONNECT_TIMEOUT_MS */
+	uint64_t db_timeout_ms;		/* READER_DB_TIMEOUT_MS: of a statement */
+	uint64_t db_start_timeout_ms;	/* READER_DB_START_TIMEOUT_MS */
+	uint64_t db_slice_bytes;	/* READER_DB_SLICE_BYTES: a transaction */
 	char token[512];		/* READER_TOKEN */
 	uint64_t staged_ttl_ms;		/* READER_STAGED_TTL, seconds there */
 	uint64_t max_uploads;		/* READER_MAX_UPLOADS */

@@ -237,6 +237,12 @@ void store_close(struct store **storep)
 	store->type->store_close(store);
 }
 
+void store_leave(struct store *store, struct loop *loop)
+{
+	if (store->type->leave)
+		store->type->leave(store, loop);
+}
+
 const char *store_kind(const struct store *store)
 {
 	return store->type->kind;

@@ -25,6 +25,7 @@
 /* All kinds; the first is what people use. */
 #define SINK_TYPES(X) \
 	X(file) \
+	X(postgres) \
 	X(exec) \
 	X(discard)
 
@@ -36,6 +37,8 @@ struct sink_type {
 	struct store *(*store_open)(const struct reader_settings *settings,
 				    struct workers *workers, struct err *err);
 	void (*store_close)(struct store *store);
+	/* As store_leave(); NULL when it keeps nothing on loops. */
+	void (*leave)(struct store *store, struct loop *loop);
 	void (*check)(struct store_probe *probe, struct loop *loop);
 	void (*find)(struct store_lookup *lookup, struct loop *loop);
 	void (*remove)(struct store_lookup *lookup, struct loop *loop);

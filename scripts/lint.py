@@ -35,6 +35,7 @@ LIBRARY_OWNERS = {
     r"curl/": r"common/(http_client|http_call)",
     r"openssl/": r"common/",
     r"expat\.h": r"reader/s3_xml",
+    r"libpq-fe\.h": r"reader/(pg_|sink_postgres)",
 }
 
 # Files that are pure: no library, socket, clock or log; what they may include.

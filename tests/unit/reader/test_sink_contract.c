@@ -9,7 +9,7 @@ static void use(int kind)
 {
 	ck_assert_msg(open_store(store_kinds[kind]) == ERR_NONE, "%s",
 		      last.text);
-	is_kept = strcmp(store_kinds[kind], "file") == 0;
+	is_kept = store_kind_keeps(store_kinds[kind]);
 }
 
 static int count_kinds(void)
@@ -24,18 +24,14 @@ static int count_kinds(void)
 /* The committed object has this content, as far as the kind can tell. */
 static void expect_content(unsigned int number, const char *bytes, size_t len)
 {
-	char *there = malloc(len + 1), hex[DIGEST_HEX_SIZE];
+	char hex[DIGEST_HEX_SIZE];
 
 	MUST(find(number, is_kept));
 	hash(bytes, len, hex);
 	ck_assert_str_eq(lookup.object.sha256, hex);
 	ck_assert_uint_eq(lookup.object.size, len);
-	if (is_kept) {
-		ck_assert_int_eq(read(lookup.fd, there, len + 1), (int)len);
-		ck_assert_mem_eq(there, bytes, len);
-		close(lookup.fd);
-	}
-	free(there);
+	if (is_kept)
+		expect_bytes(bytes, len);
 }
 
 static void expect_text(unsigned int number, const char *text)
@@ -49,8 +45,7 @@ static void expect_nothing(unsigned int number)
 	ck_assert_int_eq(lookup.fd, -1);
 	MUST(list_page("", "", 10));
 	ck_assert_uint_eq(list.n_rows, 0);
-	if (is_kept)
-		ck_assert_uint_eq(count_entries("root/staging"), 0);
+	expect_nothing_staged();
 }
 
 /* Through all steps, in pieces of `piece` bytes. */
@@ -242,6 +237,7 @@ START_TEST(a_sink_may_change_loops_between_operations)
 	loop = other;
 	MUST(CALL(sink_commit, sink));
 	loop = first;
+	store_leave(store, other);
 	loop_free(&other);
 	expect_text(1, "content");
 	sink_close(&sink);
@@ -413,8 +409,7 @@ START_TEST(the_same_object_may_be_committed_again)
 	expect_text(1, "content");
 	MUST(list_page("", "", 10));
 	ck_assert_uint_eq(list.n_rows, 1);
-	if (is_kept)
-		ck_assert_uint_eq(count_entries("root/staging"), 0);
+	expect_nothing_staged();
 }
 END_TEST
 
@@ -559,9 +554,14 @@ START_TEST(a_query_selects_by_name_without_case)
 {
 	use(_i);
 	store_many(20);
+	list_sort = STORE_BY_RELEVANCE;
 	MUST(list_page("oBJECT 1", "", 100));
-	ck_assert_uint_eq(list.n_rows, 11);
+	/* Behind those that have it a database finds some that nearly do. */
+	if (strcmp(store_kind(store), "postgres") != 0)
+		ck_assert_uint_eq(list.n_rows, 11);
+	ck_assert_uint_ge(list.n_rows, 11);
 	ck_assert_str_eq(list.rows[0].name, "Object 1");
+	ck_assert_str_eq(list.rows[1].name, "Object 10");
 	ck_assert_str_eq(list.rows[10].name, "Object 19");
 	MUST(list_page("no such", "", 100));
 	ck_assert_uint_eq(list.n_rows, 0);
