@@ -37,7 +37,7 @@ char *s3_description_print(const struct object *object, const char *key,
 	return json_print(json, len);
 }
 
-static bool parse_time(const char *text, uint64_t *wall_ms)
+bool s3_read_time(const char *text, uint64_t *wall_ms)
 {
 	struct tm tm = { 0 };
 	unsigned int ms;
@@ -84,7 +84,7 @@ static bool take_numbers(json_t *json, struct object *object)
 
 	object->size = (uint64_t)json_integer_value(size);
 	return json_is_integer(size) && json_integer_value(size) >= 0 &&
-	       parse_time(json_string_value(json_object_get(json,
+	       s3_read_time(json_string_value(json_object_get(json,
 							    "created_at")),
 			  &object->created_ms);
 }

@@ -190,14 +190,32 @@ void s3_upload_free(struct s3_upload *u)
 
 /* ---- creating ------------------------------------------------------------- */
 
+/*
+ * Such fields hold 2 KiB in all (S3), and the description has the name whole.
+ * No escape is cut in two.
+ */
+static void cut_name(char *name)
+{
+	char *end;
+
+	if (strlen(name) < OBJECT_NAME_SIZE)
+		return;
+	end = name + OBJECT_NAME_SIZE - 1;
+	for (int i = 1; i <= 2; i++)
+		if (end[-i] == '%') {
+			end -= i;
+			break;
+		}
+	*end = '\0';
+}
+
 void s3_object_fields(struct s3_request *r, const struct object *object,
 		      char name[3 * OBJECT_NAME_SIZE])
 {
 	const struct s3_config *c = &r->engine->config;
 
 	s3_encode(span_of(object->name), false, name, 3 * OBJECT_NAME_SIZE);
-	/* Fields hold 2 KiB in all (S3); the description has it whole. */
-	name[OBJECT_NAME_SIZE - 1] = '\0';
+	cut_name(name);
 	s3_request_field(r, "content-type",
 			 http1_is_field_value(span_of(object->content_type))
 				 ? object->content_type
@@ -552,6 +570,11 @@ struct span s3_upload_rest(const struct s3_upload *u)
 {
 	return u->filling ? span_make(bytes_of(u->filling), u->filling->len)
 			  : span_make(NULL, 0);
+}
+
+char *s3_upload_rest_start(const struct s3_upload *u)
+{
+	return u->filling ? bytes_of(u->filling) : NULL;
 }
 
 char *s3_upload_rest_room(struct s3_upload *u, size_t size)

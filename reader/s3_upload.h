@@ -92,8 +92,12 @@ void s3_upload_flush(struct s3_upload *upload);
 /* All full parts are; the rest stays, see s3_upload_rest(). */
 void s3_upload_settle(struct s3_upload *upload);
 
-/* The bytes of no part yet; S3_HEAD_ROOM bytes before them may be written to. */
+/*
+ * The bytes of no part yet, and where they begin (NULL: there was never one):
+ * S3_HEAD_ROOM bytes before that are the caller's.
+ */
 struct span s3_upload_rest(const struct s3_upload *upload);
+char *s3_upload_rest_start(const struct s3_upload *upload);
 
 /*
  * Room for at least `size` bytes of a rest, to be filled by the caller, who then
