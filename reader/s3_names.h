@@ -21,7 +21,7 @@
 #include "common/uuid.h"
 
 #define S3_KEY_SIZE 1025	/* 1,024 bytes and a NUL */
-#define S3_PREFIX_SIZE 513
+#define S3_PREFIX_SIZE 983	/* leaves room for an id and a short name */
 
 /* What a key is. */
 enum s3_key_kind {

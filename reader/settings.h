@@ -19,7 +19,7 @@ struct reader_settings {
 	char exec_command[4096];	/* READER_EXEC_COMMAND: for /bin/sh -c */
 	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS */
 	char s3_bucket[256];		/* READER_S3_BUCKET */
-	char s3_prefix[513];		/* READER_S3_PREFIX: of all keys */
+	char s3_prefix[983];		/* READER_S3_PREFIX: of all keys */
 	char s3_endpoint[512];		/* READER_S3_ENDPOINT: a URL */
 	char s3_region[64];		/* READER_S3_REGION */
 	int s3_path_style;		/* READER_S3_PATH_STYLE: enum s3_style */

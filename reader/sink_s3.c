@@ -62,45 +62,40 @@ static void probe_create_once(struct start *start)
 }
 
 /*
- * What is wrong with keys, bucket, region or clock stops the start; a server that
- * cannot be reached for the moment does not.
+ * What is wrong is said at once, and by /readyz as long as it is so; it does not
+ * stop the start, for a bucket, a key and a clock are put right without us.
  */
-static int look_at_bucket(struct start *start, struct err *err)
+static void look_at_bucket(struct start *start)
 {
+	const struct s3_config *config = &start->engine->config;
 	struct s3_request *r = &start->request;
+	struct err err;
 
 	s3_request_init(r, start->engine, "GET", NULL);
 	s3_request_param(r, "list-type", "2");
 	s3_request_param(r, "max-keys", "1");
-	s3_request_param(r, "prefix", start->engine->config.prefix);
-	(void)wait_for(start);
-	if (!err_is_set(&r->err)) {
+	s3_request_param(r, "prefix", config->prefix);
+	err = wait_for(start)->err;
+	if (!err_is_set(&err))
 		probe_create_once(start);
-	} else if (r->status >= 300 && !r->refusal.is_passing) {
-		*err = r->err;
-		return -1;
-	} else {
-		log_line(LOG_WARN, "s3_unreachable",
-			 LOG_STR("reason", r->err.text));
-	}
-	return 0;
+	log_line(err_is_set(&err) ? LOG_ERROR : LOG_INFO, "s3_store",
+		 LOG_STR("url", config->url), LOG_STR("bucket", config->bucket),
+		 LOG_STR("result", err_is_set(&err) ? "unusable" : "ready"),
+		 LOG_STR("create_once",
+			 start->engine->has_create_once ? "yes" : "no"),
+		 LOG_STR("reason", err.text));
 }
 
 static int check_bucket(struct s3_engine *engine, struct err *err)
 {
 	struct start *start = calloc(1, sizeof(*start));
-	int rc;
 
 	if (!start)
 		return err_set(err, ERR_MEMORY, "out of memory for the store");
 	start->engine = engine;
-	rc = look_at_bucket(start, err);
-	log_line(LOG_INFO, "s3_store", LOG_STR("bucket", engine->config.bucket),
-		 LOG_STR("url", engine->config.url),
-		 LOG_STR("create_once", engine->has_create_once ? "yes" : "no"),
-		 LOG_STR("reason", rc < 0 ? err->text : ""));
+	look_at_bucket(start);
 	free(start);
-	return rc;
+	return 0;
 }
 
 /* ---- store ---------------------------------------------------------------- */

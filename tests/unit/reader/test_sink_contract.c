@@ -4,21 +4,35 @@
 #include <signal.h>
 
 static bool is_kept; /* does this kind keep content? */
-
-static void use(int kind)
-{
-	ck_assert_msg(open_store(store_kinds[kind]) == ERR_NONE, "%s",
-		      last.text);
-	is_kept = store_kind_keeps(store_kinds[kind]);
-}
+static const char *kinds[16];	/* that can be tested here */
 
 static int count_kinds(void)
 {
 	int n = 0;
 
-	while (store_kinds[n])
+	while (kinds[n])
 		n++;
 	return n;
+}
+
+/* One that needs a server which is not there is left out, and said to be. */
+static void find_kinds(void)
+{
+	int n = 0;
+
+	for (int i = 0; store_kinds[i]; i++)
+		if (store_kind_is_there(store_kinds[i]))
+			kinds[n++] = store_kinds[i];
+		else
+			printf("skipped: %s, which needs a server\n",
+			       store_kinds[i]);
+}
+
+static void use(int kind)
+{
+	ck_assert_msg(open_store(kinds[kind]) == ERR_NONE, "%s",
+		      last.text);
+	is_kept = store_kind_keeps(kinds[kind]);
 }
 
 /* The committed object has this content, as far as the kind can tell. */
@@ -71,7 +85,7 @@ static void store_content(unsigned int number, const char *bytes, size_t len,
 START_TEST(a_store_knows_its_kind)
 {
 	use(_i);
-	ck_assert_str_eq(store_kind(store), store_kinds[_i]);
+	ck_assert_str_eq(store_kind(store), kinds[_i]);
 }
 END_TEST
 
@@ -688,6 +702,7 @@ int main(void)
 	SRunner *sr = srunner_create(suite);
 	int failed;
 
+	find_kinds();
 	add_cases(suite);
 	add_bugs(suite);
 	srunner_run_all(sr, CK_ENV);
