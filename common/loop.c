@@ -258,6 +258,13 @@ int watch_start_level(struct watch *watch, struct loop *loop, int fd,
 	return start_watch(watch, loop, fd, EV_READ | EV_PERSIST, fn, arg, err);
 }
 
+int watch_start_level_write(struct watch *watch, struct loop *loop, int fd,
+			    watch_fn *fn, void *arg, struct err *err)
+{
+	return start_watch(watch, loop, fd, EV_WRITE | EV_PERSIST, fn, arg,
+			   err);
+}
+
 void watch_stop(struct watch *watch)
 {
 	if (!watch->active)

@@ -72,6 +72,14 @@ int watch_start(struct watch *watch, struct loop *loop, int fd, watch_fn *fn,
 int watch_start_level(struct watch *watch, struct loop *loop, int fd,
 		      watch_fn *fn, void *arg, struct err *err) MUST_CHECK;
 
+/*
+ * The same for writing only: for libraries that say when they wait for room. It
+ * reports every turn while there is room, so stop it when nothing is to be sent.
+ */
+int watch_start_level_write(struct watch *watch, struct loop *loop, int fd,
+			    watch_fn *fn, void *arg,
+			    struct err *err) MUST_CHECK;
+
 /* Stop; before the descriptor is closed. Idempotent on a zeroed watch. */
 void watch_stop(struct watch *watch);
 

@@ -444,11 +444,13 @@ static void do_nothing(void *arg)
 }
 
 /* What workers posted while the loop ended, and burials. */
-static void close_thread(struct app_thread *t)
+static void close_thread(struct app *app, struct app_thread *t)
 {
 	if (!t->base.loop)
 		return;
 	http_server_free(&t->base.server);
+	if (app->reader.store)
+		store_leave(app->reader.store, t->base.loop);
 	loop_post(t->base.loop, &t->order, do_nothing, NULL);
 	loop_run_once(t->base.loop);
 	thread_release(&t->base);
@@ -459,7 +461,7 @@ static void close_all(struct app *app)
 {
 	workers_free(&app->reader.workers);
 	for (unsigned int i = 0; app->threads && i < app->n_threads; i++)
-		close_thread(&app->threads[i]);
+		close_thread(app, &app->threads[i]);
 	free(app->threads);
 	store_close(&app->reader.store);
 	staging_free(&app->reader.staging);

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/ring.h"
+#include "reader/s3_config.h"
 #include "reader/sink.h"
 
 #include <stdio.h>
@@ -27,6 +28,79 @@ const struct config_row reader_config[] = {
 	MS("READER_EXEC_TIMEOUT_MS", exec_timeout_ms, "60000", 10,
 	   "Time for that command to take the next byte, and to end after the "
 	   "last one; then it is killed."),
+	TEXT("READER_S3_BUCKET", s3_bucket, "",
+	     "Bucket of an s3 store; it has to exist."),
+	TEXT("READER_S3_PREFIX", s3_prefix, "",
+	     "What the keys of all objects begin with, \"uploads/\" say."),
+	TEXT("READER_S3_ENDPOINT", s3_endpoint, "",
+	     "URL of the S3 server, https://host:port; without one "
+	     "AWS_ENDPOINT_URL, and without that Amazon's of the region."),
+	TEXT("READER_S3_REGION", s3_region, "",
+	     "Region; without one AWS_REGION, AWS_DEFAULT_REGION, us-east-1."),
+	CHOICE("READER_S3_PATH_STYLE", s3_path_style, "auto", s3_styles,
+	     "Is the bucket named in the path (true) or in the host's name "
+	     "(false)? auto: in the path where an endpoint is given."),
+	TEXT("READER_S3_CA_FILE", s3_ca_file, "",
+	     "PEM file of the CAs that the server's certificate has to be "
+	     "signed by; without one the system's."),
+	TEXT("READER_S3_STORAGE_CLASS", s3_storage_class, "",
+	     "Storage class of new objects; without one the bucket's."),
+	TEXT("READER_S3_SSE", s3_sse, "",
+	     "Encryption by the server: AES256, aws:kms or aws:kms:dsse."),
+	TEXT("READER_S3_SSE_KEY_ID", s3_sse_key_id, "",
+	     "Key for aws:kms; without one the account's."),
+	TEXT("READER_S3_METADATA", s3_metadata, "",
+	     "Further metadata of new objects: name=value;name=value."),
+	NUMBER(CONFIG_SIZE, "READER_S3_PART_BYTES", s3_part_bytes, "8M",
+	       5 << 20, UINT64_C(1) << 30, "bytes",
+	       "Size of the parts of an upload, each held in memory until it "
+	       "is stored; grows for very large objects."),
+	NUMBER(CONFIG_U64, "READER_S3_PARALLEL", s3_parallel, "2", 1, 64, "",
+	       "Parts of one upload on their way at a time."),
+	NUMBER(CONFIG_U64, "READER_S3_RETRIES", s3_retries, "6", 0, 20, "",
+	       "How often a request that failed for a moment is sent again, "
+	       "after 0.2 s, 0.4 s, 0.8 s … 10 s."),
+	MS("READER_S3_TIMEOUT_MS", s3_timeout_ms, "30000", 100,
+	   "Time without a byte from or to the S3 server before a request is "
+	   "given up; ten times that for the end of a large upload."),
+	{ .name = "READER_S3_EXCLUSIVE", .kind = CONFIG_BOOL,
+	  MEMBER_OF(s3_exclusive), .fallback = "false", .unit = "",
+	  .help = "Does nobody else write below the prefix? Then all uploads "
+		  "that are found at the start are aborted, not only old ones." },
+	SECRET("AWS_ACCESS_KEY_ID", aws_access_key_id,
+	     "Access key of an s3 store."),
+	SECRET("AWS_SECRET_ACCESS_KEY", aws_secret_access_key,
+	     "Secret key of an s3 store."),
+	SECRET("AWS_SESSION_TOKEN", aws_session_token,
+	     "Session token, with temporary keys."),
+	TEXT("AWS_REGION", aws_region, "", "See READER_S3_REGION."),
+	TEXT("AWS_DEFAULT_REGION", aws_default_region, "",
+	     "See READER_S3_REGION."),
+	TEXT("AWS_ENDPOINT_URL", aws_endpoint_url, "",
+	     "See READER_S3_ENDPOINT."),
+	TEXT("DB_HOST", db_host, "",
+	     "Database server of a postgres store: name, address or directory "
+	     "of its socket. DB_* go before libpq's variables (PGHOST, PGSSLMODE, "
+	     "PGPASSFILE, PGSERVICE …), which all apply."),
+	TEXT("DB_PORT", db_port, "", "Its port; PGPORT when empty."),
+	TEXT("DB_NAME", db_name, "", "The database; PGDATABASE when empty."),
+	TEXT("DB_USER", db_user, "", "The user; PGUSER when empty."),
+	SECRET("DB_PASSWORD", db_password,
+	     "The password; PGPASSWORD or the password file when empty."),
+	NUMBER(CONFIG_U64, "READER_DB_CONNECTIONS", db_connections, "8", 1,
+	       1000, "", "Database connections of each thread, at most; one more "
+	       "for the whole process keeps house."),
+	MS("READER_DB_CONNECT_TIMEOUT_MS", db_connect_timeout_ms, "10000", 10,
+	   "Time to get a database connection."),
+	MS("READER_DB_TIMEOUT_MS", db_timeout_ms, "60000", 10,
+	   "Time for the database to answer a statement, or to take the next "
+	   "bytes of an object; then the connection is given up."),
+	MS("READER_DB_START_TIMEOUT_MS", db_start_timeout_ms, "30000", 0,
+	   "Time at the start to wait for a database that does not listen yet."),
+	NUMBER(CONFIG_SIZE, "READER_DB_SLICE_BYTES", db_slice_bytes, "64M",
+	       65536, UINT64_C(1) << 40, "bytes",
+	       "Content of one transaction; an object takes as many as it needs "
+	       "and stays invisible until the last."),
 	NUMBER(CONFIG_SIZE, "READER_BUFFER_SIZE", buffer_size, "262144",
 	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
 	       "Memory of one upload: the ring between client and store."),
@@ -96,6 +170,8 @@ static int check_store(const struct reader_settings *s, struct err *err)
 		return err_set(err, ERR_CONFIG,
 			       "READER_EXEC_COMMAND=\"\": READER_STORE=exec "
 			       "needs a command");
+	if (strcmp(store_kinds[s->store], "s3") == 0)
+		return s3_config_check(s, err);
 	return 0;
 }
 

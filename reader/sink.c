@@ -221,6 +221,8 @@ struct store *store_open(const char *kind,
 	store->type = type;
 	store->workers = workers;
 	pthread_mutex_init(&store->lock, NULL);
+	if (type->start && type->start(store, err) < 0)
+		store_close(&store);
 	return store;
 }
 
@@ -235,6 +237,12 @@ void store_close(struct store **storep)
 		CHECK(!store->sinks[i]);
 	pthread_mutex_destroy(&store->lock);
 	store->type->store_close(store);
+}
+
+void store_leave(struct store *store, struct loop *loop)
+{
+	if (store->type->leave)
+		store->type->leave(store, loop);
 }
 
 const char *store_kind(const struct store *store)
@@ -263,6 +271,7 @@ static void fill_new(struct sink *sink, struct store *store,
 {
 	sink->store = store;
 	sink->object = *object;
+	sink->promised = object->size;
 	sink->object.size = 0;
 	sink->object.sha256[0] = '\0';
 }

@@ -15,8 +15,9 @@
  * makes the sink FAILED and from then on only sink_abort() is allowed. The
  * wrappers below check this sequence; types are only called through them.
  *
- * A sink belongs to whoever holds it, one thread at a time; between operations
- * it may be handed to another thread.
+ * A sink belongs to whoever holds it, one thread at a time. It may be handed to
+ * another thread after open, suspend, stage or commit; from a write to the next
+ * of these it stays with one loop, where its store may be at work in between.
  *
  * The wrapper counts the bytes and the type computes SHA-256 over what it really
  * stored, wherever it runs (a file's worker thread; the loop for discard).
@@ -80,6 +81,12 @@ struct store *store_open(const char *kind, const struct reader_settings *setting
 
 /* Close *store and null it; no sink may be left. */
 void store_close(struct store **store);
+
+/*
+ * `loop` is about to be freed, and its thread has ended: give up what the store
+ * keeps there. No sink, source or request may be left on it.
+ */
+void store_leave(struct store *store, struct loop *loop);
 
 /* The kind's name, "file". */
 const char *store_kind(const struct store *store);

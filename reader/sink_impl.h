@@ -25,6 +25,8 @@
 /* All kinds; the first is what people use. */
 #define SINK_TYPES(X) \
 	X(file) \
+	X(postgres) \
+	X(s3) \
 	X(exec) \
 	X(discard)
 
@@ -35,7 +37,14 @@ struct sink_type {
 	/* As store_open(): NULL with `err`. The base is filled in after. */
 	struct store *(*store_open)(const struct reader_settings *settings,
 				    struct workers *workers, struct err *err);
+	/*
+	 * The base is filled in: threads of the store's own may begin. -1 with
+	 * `err`, and store_close() follows. NULL when it has none.
+	 */
+	int (*start)(struct store *store, struct err *err);
 	void (*store_close)(struct store *store);
+	/* As store_leave(); NULL when it keeps nothing on loops. */
+	void (*leave)(struct store *store, struct loop *loop);
 	void (*check)(struct store_probe *probe, struct loop *loop);
 	void (*find)(struct store_lookup *lookup, struct loop *loop);
 	void (*remove)(struct store_lookup *lookup, struct loop *loop);
@@ -104,6 +113,7 @@ struct sink {
 	bool listed;		/* in the store's table: open was begun */
 	enum sink_state state;
 	struct object object;
+	uint64_t promised;	/* its size as sink_open() was told it */
 	uint64_t offset;	/* bytes of the writes that ended well */
 	struct digest *digest;	/* of those bytes; the type updates it */
 	bool published;		/* by the type: commit made the object */

@@ -13,11 +13,11 @@ set -euo pipefail
 
 # "package" or "package|command": the command, from wherever, will do as well.
 BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
-    libcurl4-openssl-dev libssl-dev libjansson-dev"
+    libcurl4-openssl-dev libssl-dev libjansson-dev libpq-dev libexpat1-dev"
 RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
-    nginx-light|nginx
-    radosgw ceph-mon ceph-osd awscli|aws"
+    nginx-light|nginx postgresql radosgw ceph-mon ceph-osd
+    awscli|aws faketime|faketime"
 CHECK="clang|clang shellcheck|shellcheck"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
     valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
@@ -81,13 +81,20 @@ apt_install()
         -o Dpkg::Use-Pty=0 "$@"
 }
 
-# The tests start an nginx of their own; Debian starts one more, on port 80.
+# The tests start servers of their own; Debian starts one more of each.
 note_services()
 {
     case " $* " in
     *" nginx-light "*)
         echo "setup: nginx is only needed as a program; if its service now" \
             "runs and you do not want it: systemctl disable --now nginx" >&2
+        ;;
+    esac
+    case " $* " in
+    *" postgresql "*)
+        echo "setup: PostgreSQL is only needed as programs; if its cluster" \
+            "on port 5432 now runs and you do not want it:" \
+            "pg_lsclusters, pg_dropcluster --stop VERSION main" >&2
         ;;
     esac
 }
@@ -122,7 +129,7 @@ advise_elsewhere()
 {
     local lib
 
-    for lib in libevent libcurl libcrypto jansson; do
+    for lib in libevent libcurl libcrypto jansson libpq expat; do
         pkg-config --exists "$lib" 2>/dev/null ||
             echo "setup: library not found by pkg-config: $lib" >&2
     done

@@ -3,6 +3,9 @@
 #
 #   scripts/unit.sh PROGRAM...       WRAPPER="valgrind ..." runs each below it
 #
+# Programs that speak of TEST_DB_HOST get a PostgreSQL server of their own, one
+# for all of them: TEST_DB_HOST, _PORT, _NAME, _USER and _PASSWORD say where.
+#
 # Quiet about what passed. The closing line is "unit: N passed, N failed"; it is
 # also written to $COUNTS when that is set. Exit status 1 if anything failed,
 # or nothing ran.
@@ -11,6 +14,12 @@ set -uo pipefail
 PATH=$PATH:/usr/sbin # where nginx is, which some tests start
 passed=0
 failed=0
+
+# Start again below a server, once, when one of the programs wants it. The name of
+# the variable is part of a program that reads it: no list to keep.
+if [ -z "${TEST_DB_HOST:-}" ] && grep -qs TEST_DB_HOST "$@"; then
+    exec tests/scenario/postgres.py run "$0" "$@"
+fi
 
 # Check's summary line: "97%: Checks: 40, Failures: 1, Errors: 0"
 add_up()

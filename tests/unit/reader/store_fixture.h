@@ -7,8 +7,10 @@
 #ifndef TESTS_STORE_FIXTURE_H
 #define TESTS_STORE_FIXTURE_H
 
+#include "reader/pg_conninfo.h"
 #include "reader/settings.h"
 #include "reader/sink.h"
+#include "tests/unit/reader/s3_fixture.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -48,7 +50,13 @@ UNUSED static void make_loop(void)
 	ck_assert(loop && workers);
 	snprintf(scratch, sizeof(scratch), "/tmp/store-test-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(scratch));
-	settings = (struct reader_settings){ .exec_timeout_ms = 5000 };
+	settings = (struct reader_settings){
+		.exec_timeout_ms = 5000,
+		.db_connections = 4,
+		.db_connect_timeout_ms = 10000,
+		.db_timeout_ms = 10000,
+		.db_slice_bytes = 1000000,
+	};
 	snprintf(settings.file_dir, sizeof(settings.file_dir), "%s/root",
 		 scratch);
 	snprintf(settings.exec_command, sizeof(settings.exec_command),
@@ -70,8 +78,85 @@ UNUSED static void drop_loop(void)
 	drop_scratch();
 }
 
+/* ---- kinds that need a server -------------------------------------------- */
+
+UNUSED static void copy_setting(char *setting, size_t size, const char *name)
+{
+	snprintf(setting, size, "%s", getenv(name) ? getenv(name) : "");
+}
+
+/* The server that scripts/unit.sh started. */
+UNUSED static void use_database(void)
+{
+	ck_assert_msg(getenv("TEST_DB_HOST") != NULL,
+		      "TEST_DB_HOST is not set: run the tests by `make unit`");
+	copy_setting(settings.db_host, sizeof(settings.db_host),
+		     "TEST_DB_HOST");
+	copy_setting(settings.db_port, sizeof(settings.db_port),
+		     "TEST_DB_PORT");
+	copy_setting(settings.db_name, sizeof(settings.db_name),
+		     "TEST_DB_NAME");
+	copy_setting(settings.db_user, sizeof(settings.db_user),
+		     "TEST_DB_USER");
+	copy_setting(settings.db_password, sizeof(settings.db_password),
+		     "TEST_DB_PASSWORD");
+}
+
+/* Statements in a connection of the test's own; the first value, or "". */
+UNUSED static const char *query_database(const char *sql)
+{
+	static char value[200];
+	struct pg_addresses addresses;
+	struct pg_conninfo info;
+	PGconn *conn;
+	PGresult *result;
+
+	use_database();
+	ck_assert_int_eq(pg_resolve(&settings, &addresses, &last), 0);
+	pg_conninfo_init(&info, &settings, &addresses);
+	conn = PQconnectdbParams(info.keywords, info.values, 0);
+	ck_assert_msg(PQstatus(conn) == CONNECTION_OK, "%s",
+		      PQerrorMessage(conn));
+	result = PQexec(conn, sql);
+	ck_assert_msg(PQresultStatus(result) == PGRES_TUPLES_OK ||
+		      PQresultStatus(result) == PGRES_COMMAND_OK, "%s",
+		      PQerrorMessage(conn));
+	snprintf(value, sizeof(value), "%s",
+		 PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+	PQclear(result);
+	PQfinish(conn);
+	return value;
+}
+
+static bool is_database_clean;	/* of what tests before left */
+
+/* Once a test: its store begins empty. */
+UNUSED static void clean_database(void)
+{
+	if (!is_database_clean)
+		query_database("DROP SCHEMA IF EXISTS stream_broadcast CASCADE");
+	is_database_clean = true;
+}
+
+/* A kind whose server scripts/unit.sh has not started is left out. */
+UNUSED static bool store_kind_is_there(const char *kind)
+{
+	return strcmp(kind, "s3") != 0 || getenv("TEST_S3_ENDPOINT");
+}
+
+/* Does this kind keep content that can be read back? */
+UNUSED static bool store_kind_keeps(const char *kind)
+{
+	return strcmp(kind, "file") == 0 || strcmp(kind, "postgres") == 0 ||
+	       strcmp(kind, "s3") == 0;
+}
+
 UNUSED static enum err_code open_store(const char *kind)
 {
+	if (strcmp(kind, "postgres") == 0)
+		clean_database();
+	if (strcmp(kind, "s3") == 0)
+		s3_use_bucket(&settings);
 	last = ERR_INIT;
 	store = store_open(kind, &settings, workers, &last);
 	ck_assert_int_eq(store == NULL, err_is_set(&last));
@@ -171,6 +256,7 @@ UNUSED static void store_text(unsigned int number, const char *text)
 
 static struct store_lookup lookup;
 static struct store_list list;
+static enum store_sort list_sort;
 
 UNUSED static enum err_code find_id(const char *id, bool want_bytes)
 {
@@ -200,7 +286,7 @@ UNUSED static enum err_code list_page(const char *query, const char *after,
 				      size_t limit)
 {
 	free(list.rows);
-	list = (struct store_list){ .limit = limit };
+	list = (struct store_list){ .limit = limit, .sort = list_sort };
 	snprintf(list.query, sizeof(list.query), "%s", query);
 	snprintf(list.after, sizeof(list.after), "%s", after);
 	ended = false;
@@ -235,6 +321,37 @@ UNUSED static void hash(const char *bytes, size_t len,
 	digest_free(&digest);
 }
 
+/* What `lookup` found has this content, from a file or from a source. */
+UNUSED static void expect_bytes(const char *bytes, size_t len)
+{
+	char *there = malloc(len + 1);
+	struct source *source;
+	const struct span *pieces;
+	size_t n_pieces, n = 0;
+
+	if (lookup.fd >= 0) {
+		n = (size_t)read(lookup.fd, there, len + 1);
+		close(lookup.fd);
+	} else {
+		source = source_open(&lookup, 0, lookup.object.size, loop);
+		do {
+			ended = false;
+			source_next(source, on_ended, &last);
+			MUST(wait_end());
+			pieces = source_pieces(source, &n_pieces);
+			for (size_t i = 0; i < n_pieces; i++) {
+				ck_assert_uint_le(n + pieces[i].len, len);
+				memcpy(there + n, pieces[i].ptr, pieces[i].len);
+				n += pieces[i].len;
+			}
+		} while (n_pieces > 0);
+		source_close(&source);
+	}
+	ck_assert_uint_eq(n, len);
+	ck_assert_mem_eq(there, bytes, len);
+	free(there);
+}
+
 /* Entries of a directory below the scratch directory, without dots. */
 UNUSED static size_t count_entries(const char *path)
 {
@@ -250,6 +367,20 @@ UNUSED static size_t count_entries(const char *path)
 		n += entry->d_name[0] != '.';
 	closedir(dir);
 	return n;
+}
+
+/* No object is on its way, and none has left anything. */
+UNUSED static void expect_nothing_staged(void)
+{
+	if (strcmp(store_kind(store), "file") == 0)
+		ck_assert_uint_eq(count_entries("root/staging"), 0);
+	if (strcmp(store_kind(store), "postgres") == 0)
+		ck_assert_str_eq(query_database(
+			"SELECT (SELECT count(*) FROM object WHERE state <> 3) "
+			"|| ' ' || (SELECT count(*) FROM chunk WHERE object NOT "
+			"IN (SELECT key FROM object))"), "0 0");
+	if (strcmp(store_kind(store), "s3") == 0)
+		ck_assert_str_eq(s3_leftovers(&settings, workers), "");
 }
 
 UNUSED static size_t count_descriptors(void)

@@ -4,38 +4,48 @@
 #include <signal.h>
 
 static bool is_kept; /* does this kind keep content? */
-
-static void use(int kind)
-{
-	ck_assert_msg(open_store(store_kinds[kind]) == ERR_NONE, "%s",
-		      last.text);
-	is_kept = strcmp(store_kinds[kind], "file") == 0;
-}
+static const char *kinds[16];	/* that can be tested here */
 
 static int count_kinds(void)
 {
 	int n = 0;
 
-	while (store_kinds[n])
+	while (kinds[n])
 		n++;
 	return n;
+}
+
+/* One that needs a server which is not there is left out, and said to be. */
+static void find_kinds(void)
+{
+	int n = 0;
+
+	for (int i = 0; store_kinds[i]; i++)
+		if (store_kind_is_there(store_kinds[i]))
+			kinds[n++] = store_kinds[i];
+		else
+			printf("skipped: %s, which needs a server\n",
+			       store_kinds[i]);
+}
+
+static void use(int kind)
+{
+	ck_assert_msg(open_store(kinds[kind]) == ERR_NONE, "%s",
+		      last.text);
+	is_kept = store_kind_keeps(kinds[kind]);
 }
 
 /* The committed object has this content, as far as the kind can tell. */
 static void expect_content(unsigned int number, const char *bytes, size_t len)
 {
-	char *there = malloc(len + 1), hex[DIGEST_HEX_SIZE];
+	char hex[DIGEST_HEX_SIZE];
 
 	MUST(find(number, is_kept));
 	hash(bytes, len, hex);
 	ck_assert_str_eq(lookup.object.sha256, hex);
 	ck_assert_uint_eq(lookup.object.size, len);
-	if (is_kept) {
-		ck_assert_int_eq(read(lookup.fd, there, len + 1), (int)len);
-		ck_assert_mem_eq(there, bytes, len);
-		close(lookup.fd);
-	}
-	free(there);
+	if (is_kept)
+		expect_bytes(bytes, len);
 }
 
 static void expect_text(unsigned int number, const char *text)
@@ -49,8 +59,7 @@ static void expect_nothing(unsigned int number)
 	ck_assert_int_eq(lookup.fd, -1);
 	MUST(list_page("", "", 10));
 	ck_assert_uint_eq(list.n_rows, 0);
-	if (is_kept)
-		ck_assert_uint_eq(count_entries("root/staging"), 0);
+	expect_nothing_staged();
 }
 
 /* Through all steps, in pieces of `piece` bytes. */
@@ -76,7 +85,7 @@ static void store_content(unsigned int number, const char *bytes, size_t len,
 START_TEST(a_store_knows_its_kind)
 {
 	use(_i);
-	ck_assert_str_eq(store_kind(store), store_kinds[_i]);
+	ck_assert_str_eq(store_kind(store), kinds[_i]);
 }
 END_TEST
 
@@ -242,6 +251,7 @@ START_TEST(a_sink_may_change_loops_between_operations)
 	loop = other;
 	MUST(CALL(sink_commit, sink));
 	loop = first;
+	store_leave(store, other);
 	loop_free(&other);
 	expect_text(1, "content");
 	sink_close(&sink);
@@ -413,8 +423,7 @@ START_TEST(the_same_object_may_be_committed_again)
 	expect_text(1, "content");
 	MUST(list_page("", "", 10));
 	ck_assert_uint_eq(list.n_rows, 1);
-	if (is_kept)
-		ck_assert_uint_eq(count_entries("root/staging"), 0);
+	expect_nothing_staged();
 }
 END_TEST
 
@@ -559,9 +568,14 @@ START_TEST(a_query_selects_by_name_without_case)
 {
 	use(_i);
 	store_many(20);
+	list_sort = STORE_BY_RELEVANCE;
 	MUST(list_page("oBJECT 1", "", 100));
-	ck_assert_uint_eq(list.n_rows, 11);
+	/* Behind those that have it a database finds some that nearly do. */
+	if (strcmp(store_kind(store), "postgres") != 0)
+		ck_assert_uint_eq(list.n_rows, 11);
+	ck_assert_uint_ge(list.n_rows, 11);
 	ck_assert_str_eq(list.rows[0].name, "Object 1");
+	ck_assert_str_eq(list.rows[1].name, "Object 10");
 	ck_assert_str_eq(list.rows[10].name, "Object 19");
 	MUST(list_page("no such", "", 100));
 	ck_assert_uint_eq(list.n_rows, 0);
@@ -688,6 +702,7 @@ int main(void)
 	SRunner *sr = srunner_create(suite);
 	int failed;
 
+	find_kinds();
 	add_cases(suite);
 	add_bugs(suite);
 	srunner_run_all(sr, CK_ENV);

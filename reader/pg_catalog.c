@@ -1,0 +1,449 @@
+/*
+ * Committed objects: looked up, listed, searched, removed.
+ *
+ * A list's SQL is put together from fragments that are written here; what was
+ * asked for goes into parameters, always. Parameters are numbered in the order in
+ * which the fragments are added.
+ */
+#include "reader/pg_store.h"
+
+#include "common/log.h"
+#include "common/utf8.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- rows ---------------------------------------------------------------- */
+
+static void take_text(const PGresult *result, int row, int column, char *buf,
+		      size_t size)
+{
+	snprintf(buf, size, "%s", PQgetvalue(result, row, column));
+}
+
+void pg_row_object(const PGresult *result, int row, struct object *object,
+		   uint64_t *key)
+{
+	*object = (struct object){ .size = 0 };
+	*key = (uint64_t)pg_number(result, row, 0);
+	take_text(result, row, 1, object->id, sizeof(object->id));
+	take_text(result, row, 2, object->name, sizeof(object->name));
+	take_text(result, row, 3, object->content_type,
+		  sizeof(object->content_type));
+	object->size = (uint64_t)pg_number(result, row, 4);
+	take_text(result, row, 5, object->sha256, sizeof(object->sha256));
+	object->created_ms = (uint64_t)pg_number(result, row, 6);
+	take_text(result, row, 7, object->details.title,
+		  sizeof(object->details.title));
+	take_text(result, row, 8, object->details.creator,
+		  sizeof(object->details.creator));
+	take_text(result, row, 9, object->details.metadata,
+		  sizeof(object->details.metadata));
+	if (strcmp(object->details.metadata, "{}") == 0)
+		object->details.metadata[0] = '\0';
+}
+
+/* ---- look-ups ------------------------------------------------------------ */
+
+struct lookup {
+	struct store_lookup *wanted;
+	struct pg_call call;
+	struct pg_pool *pool;
+	struct pg_purge purge;
+	int32_t instance;
+};
+
+static void end_lookup(struct lookup *l)
+{
+	struct store_lookup *wanted = l->wanted;
+
+	free(l);
+	store_lookup_end(wanted);
+}
+
+/* NULL: the look-up has ended with an error. */
+static struct lookup *lookup_new(struct store_lookup *wanted, struct loop *loop)
+{
+	struct lookup *l = calloc(1, sizeof(*l));
+
+	if (l)
+		l->pool = pg_store_pool(wanted->store, loop, &wanted->err);
+	else
+		err_set(&wanted->err, ERR_MEMORY, "out of memory");
+	if (l && l->pool) {
+		l->wanted = wanted;
+		return l;
+	}
+	free(l);
+	store_lookup_end(wanted);
+	return NULL;
+}
+
+static void bind_id(void *arg, struct pg_link *link)
+{
+	struct lookup *l = arg;
+
+	pg_link_text(link, 0, l->wanted->id);
+}
+
+static void on_found(void *arg, PGresult *result, const struct err *err)
+{
+	struct lookup *l = arg;
+	struct store_lookup *wanted = l->wanted;
+
+	if (err)
+		wanted->err = *err;
+	else if (PQntuples(result) == 0)
+		err_set(&wanted->err, ERR_NOT_FOUND, "there is no such object");
+	else
+		pg_row_object(result, 0, &wanted->object, &wanted->handle);
+	PQclear(result);
+	end_lookup(l);
+}
+
+void pg_find(struct store_lookup *wanted, struct loop *loop)
+{
+	struct lookup *l = lookup_new(wanted, loop);
+
+	if (l)
+		pg_call_run(&l->call, l->pool, PG_FIND, bind_id, on_found, l);
+}
+
+/* ---- removal ------------------------------------------------------------- */
+
+static void on_purged(void *arg, const struct err *err)
+{
+	struct lookup *l = arg;
+
+	/* It is gone for everybody; the rest is the house's. */
+	if (err)
+		log_line(LOG_WARN, "removal", LOG_STR("id", l->wanted->id),
+			 LOG_STR("result", "to be continued"),
+			 LOG_STR("reason", err->text));
+	end_lookup(l);
+}
+
+static void on_removed(void *arg, PGresult *result, const struct err *err)
+{
+	struct lookup *l = arg;
+	bool any = result && PQntuples(result) > 0;
+	int64_t key = any ? pg_number(result, 0, 0) : 0;
+
+	PQclear(result);
+	if (err)
+		l->wanted->err = *err;
+	if (any)
+		pg_purge_start(&l->purge, l->pool, key, on_purged, l);
+	else
+		end_lookup(l);
+}
+
+static void bind_removal(void *arg, struct pg_link *link)
+{
+	struct lookup *l = arg;
+
+	pg_link_number(link, 0, l->instance);
+	pg_link_text(link, 1, l->wanted->id);
+}
+
+void pg_remove(struct store_lookup *wanted, struct loop *loop)
+{
+	struct lookup *l = lookup_new(wanted, loop);
+
+	if (!l)
+		return;
+	l->instance = pg_house_instance(
+		((struct pg_store *)(void *)wanted->store)->house);
+	pg_call_run(&l->call, l->pool, PG_REMOVE, bind_removal, on_removed, l);
+}
+
+/* ---- lists --------------------------------------------------------------- */
+
+#define SQL_SIZE 2048
+
+struct listing {
+	struct store_list *list;
+	struct pg_call call;
+	struct pg_pool *pool;
+	char sql[SQL_SIZE];
+	size_t len;
+	int n_params;
+	const char *texts[PG_MAX_PARAMS];	/* NULL: a number */
+	int64_t numbers[PG_MAX_PARAMS];
+	/* the query in lower case; as a pattern of LIKE, its own signs escaped */
+	char query[OBJECT_NAME_SIZE];
+	char pattern[2 * OBJECT_NAME_SIZE + 2];
+	char type[OBJECT_TYPE_SIZE + 1];
+};
+
+static void add(struct listing *l, const char *fragment)
+{
+	size_t n = strlen(fragment);
+
+	CHECK(l->len + n < SQL_SIZE);
+	memcpy(l->sql + l->len, fragment, n + 1);
+	l->len += n;
+}
+
+/* A fragment in which one "$?" stands for a parameter. */
+static void add_param(struct listing *l, const char *fragment)
+{
+	const char *at = strstr(fragment, "$?");
+	char number[16];
+
+	CHECK(at && l->n_params < PG_MAX_PARAMS &&
+	      l->len + (size_t)(at - fragment) < SQL_SIZE);
+	memcpy(l->sql + l->len, fragment, (size_t)(at - fragment));
+	l->len += (size_t)(at - fragment);
+	snprintf(number, sizeof(number), "$%d", ++l->n_params);
+	add(l, number);
+	add(l, at + 2);
+}
+
+static void add_text(struct listing *l, const char *fragment, const char *text)
+{
+	add_param(l, fragment);
+	l->texts[l->n_params - 1] = text;
+}
+
+static void add_number(struct listing *l, const char *fragment, int64_t number)
+{
+	add_param(l, fragment);
+	l->numbers[l->n_params - 1] = number;
+}
+
+/* ---- the query ----------------------------------------------------------- */
+
+/*
+ * How well a row fits: 1 when it contains the query, otherwise how much of its
+ * best fitting stretch is the query's (pg_trgm manual, word_similarity).
+ */
+#define SCORE(query, pattern)                                                \
+	"CASE WHEN search LIKE " pattern " THEN 1::real "                    \
+	"ELSE word_similarity(" query ", search) END"
+
+static void make_pattern(struct listing *l)
+{
+	char *at = l->pattern;
+
+	*at++ = '%';
+	for (const char *s = l->query; *s; s++) {
+		if (*s == '%' || *s == '_' || *s == '\\')
+			*at++ = '\\';
+		*at++ = *s;
+	}
+	*at++ = '%';
+	*at = '\0';
+}
+
+/* The index finds a part only by whole trigrams of it: three letters in a row. */
+static bool has_trigram(const char *query)
+{
+	size_t run = 0;
+
+	for (; *query && run < 3; query++)
+		run = isalnum((unsigned char)*query) ||
+				      (unsigned char)*query >= 0x80
+			      ? run + 1 : 0;
+	return run >= 3;
+}
+
+/*
+ * Parameters 1 and 2 are the query and its pattern. lower() is the database's, as
+ * for the column. Words with mistakes come by similarity (%>), parts by LIKE, both
+ * through the trigram index.
+ */
+static void add_query(struct listing *l)
+{
+	add_text(l, "(search %> lower($?::text)", l->query);
+	add_text(l, has_trigram(l->query)
+			    ? " OR search LIKE lower($?::text))"
+			    : " OR (search LIKE lower($?::text) AND search %> "
+			      "lower($1)))", l->pattern);
+}
+
+static void add_filters(struct listing *l)
+{
+	struct store_list *list = l->list;
+	size_t n = strlen(list->content_type);
+
+	if (n > 0 && list->content_type[n - 1] == '/')
+		add_text(l, " AND starts_with(lower(content_type), "
+			    "lower($?::text))", list->content_type);
+	else if (n > 0)
+		add_text(l, " AND lower(split_part(content_type, ';', 1)) = "
+			    "lower($?::text)", list->content_type);
+	if (list->from_ms)
+		add_number(l, " AND created_at >= to_timestamp($?::bigint / "
+			      "1000.0)", (int64_t)list->from_ms);
+	if (list->until_ms)
+		add_number(l, " AND created_at < to_timestamp($?::bigint / "
+			      "1000.0)", (int64_t)list->until_ms);
+	if (list->min_size)
+		add_number(l, " AND size >= $?::bigint",
+			   (int64_t)list->min_size);
+	if (list->max_size)
+		add_number(l, " AND size <= $?::bigint",
+			   (int64_t)list->max_size);
+}
+
+/* ---- order and position -------------------------------------------------- */
+
+/* An order: its key as SQL, and the key of a position. */
+static const struct {
+	const char *key;	/* NULL: the id alone */
+	const char *text;	/* the key as text, for last_key */
+	const char *after;	/* with "$?": a position's key */
+} orders[] = {
+	[STORE_BY_ID] = { NULL, "''", NULL },
+	[STORE_BY_NAME] = { "name COLLATE \"C\"", "name", "$?::text" },
+	[STORE_BY_SIZE] = { "size", "size::text", "$?::text::bigint" },
+	/* best first: the key grows as the score falls */
+	[STORE_BY_RELEVANCE] = { "-score", "(-score)::text", "$?::text::real" },
+};
+
+static enum store_sort order_of(const struct store_list *list)
+{
+	return list->sort == STORE_BY_RELEVANCE && !list->query[0]
+		       ? STORE_BY_ID : list->sort;
+}
+
+static bool is_descending(const struct store_list *list)
+{
+	return list->descending && order_of(list) != STORE_BY_RELEVANCE;
+}
+
+/* Behind the last row of the page before. */
+static void add_position(struct listing *l)
+{
+	struct store_list *list = l->list;
+	enum store_sort order = order_of(list);
+
+	if (!list->after[0])
+		return;
+	add(l, " AND (");
+	if (orders[order].key) {
+		add(l, orders[order].key);
+		add(l, ", ");
+	}
+	add(l, is_descending(list) ? "id) < (" : "id) > (");
+	if (orders[order].key) {
+		add_text(l, orders[order].after, list->after_key);
+		add(l, ", ");
+	}
+	add_text(l, "$?::uuid)", list->after);
+}
+
+static void add_order(struct listing *l)
+{
+	enum store_sort order = order_of(l->list);
+	const char *direction = is_descending(l->list) ? " DESC" : "";
+
+	add(l, " ORDER BY ");
+	if (orders[order].key) {
+		add(l, orders[order].key);
+		add(l, direction);
+		add(l, ", ");
+	}
+	add(l, "id");
+	add(l, direction);
+	add_number(l, " LIMIT $?::bigint", (int64_t)l->list->limit + 1);
+}
+
+/*
+ * SELECT columns, score, key FROM (SELECT *, score FROM object WHERE …) WHERE
+ * position ORDER BY … LIMIT …: the score is computed once a row.
+ */
+static void build(struct listing *l)
+{
+	bool has_query = l->list->query[0] != '\0';
+
+	add(l, "SELECT " PG_OBJECT_COLUMNS ", score, ");
+	add(l, orders[order_of(l->list)].text);
+	add(l, " FROM (SELECT *, ");
+	add(l, has_query ? SCORE("lower($1::text)", "lower($2::text)") : "1::real");
+	add(l, " AS score FROM object WHERE state = 3");
+	if (has_query) {
+		add(l, " AND ");
+		add_query(l);
+	}
+	add_filters(l);
+	add(l, ") AS o WHERE true");
+	add_position(l);
+	add_order(l);
+}
+
+static void bind_list(void *arg, struct pg_link *link)
+{
+	struct listing *l = arg;
+
+	for (int i = 0; i < l->n_params; i++) {
+		if (l->texts[i])
+			pg_link_text(link, i, l->texts[i]);
+		else
+			pg_link_number(link, i, l->numbers[i]);
+	}
+}
+
+/* ---- the answer ---------------------------------------------------------- */
+
+#define SCORE_COLUMN 10
+#define KEY_COLUMN 11
+
+static void take_rows(struct store_list *list, const PGresult *result)
+{
+	size_t n = (size_t)PQntuples(result);
+	uint64_t key;
+
+	list->more = n > list->limit;
+	if (list->more)
+		n = list->limit;
+	list->rows = calloc(n ? n : 1, sizeof(*list->rows));
+	if (!list->rows) {
+		err_set(&list->err, ERR_MEMORY, "out of memory for a list");
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		pg_row_object(result, (int)i, &list->rows[i], &key);
+	list->n_rows = n;
+	if (n > 0)
+		take_text(result, (int)n - 1, KEY_COLUMN, list->last_key,
+			  sizeof(list->last_key));
+}
+
+static void on_listed(void *arg, PGresult *result, const struct err *err)
+{
+	struct listing *l = arg;
+	struct store_list *list = l->list;
+
+	if (err)
+		list->err = *err;
+	else
+		take_rows(list, result);
+	PQclear(result);
+	free(l);
+	store_list_end(list);
+}
+
+void pg_list(struct store_list *list, struct loop *loop)
+{
+	struct listing *l = calloc(1, sizeof(*l));
+
+	if (l)
+		l->pool = pg_store_pool(list->store, loop, &list->err);
+	else
+		err_set(&list->err, ERR_MEMORY, "out of memory for a list");
+	if (!l || !l->pool) {
+		free(l);
+		store_list_end(list);
+		return;
+	}
+	l->list = list;
+	snprintf(l->query, sizeof(l->query), "%s", list->query);
+	make_pattern(l);
+	build(l);
+	pg_call_run_sql(&l->call, l->pool, l->sql, l->n_params, bind_list,
+			on_listed, l);
+}

@@ -1,0 +1,195 @@
+#include "reader/pg_conninfo.h"
+
+#include "common/span.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* What every session of ours has; GUCs of the server's own are left alone. */
+#define SESSION                                          \
+	"-c search_path=stream_broadcast,public,pg_temp " \
+	"-c statement_timeout=0 -c lock_timeout=0 "       \
+	"-c client_min_messages=warning "                 \
+	"-c pg_trgm.word_similarity_threshold=0.45"
+
+/* ---- addresses ----------------------------------------------------------- */
+
+/* A list under construction: items separated by commas. */
+static bool append(char *list, const char *item, bool first)
+{
+	size_t len = strlen(list), more = strlen(item) + (first ? 0 : 1);
+
+	if (len + more >= PG_ADDRESSES_SIZE)
+		return false;
+	if (!first)
+		list[len++] = ',';
+	memcpy(list + len, item, strlen(item) + 1);
+	return true;
+}
+
+struct resolving {
+	struct pg_addresses *out;
+	bool any;	/* something stands in the lists */
+	struct err *err;
+};
+
+static int add(struct resolving *r, const char *host, const char *address,
+	       const char *port)
+{
+	bool first = !r->any;
+
+	r->any = true;
+	if (append(r->out->host, host, first) &&
+	    append(r->out->hostaddr, address, first) &&
+	    append(r->out->port, port, first))
+		return 0;
+	return err_set(r->err, ERR_CONFIG,
+		       "DB_HOST: the list of hosts and addresses is too long");
+}
+
+static int add_all(struct resolving *r, const char *host, const char *port,
+		   const struct addrinfo *info)
+{
+	char address[NI_MAXHOST];
+
+	for (; info; info = info->ai_next) {
+		if (getnameinfo(info->ai_addr, info->ai_addrlen, address,
+				sizeof(address), NULL, 0,
+				NI_NUMERICHOST) != 0)
+			continue;
+		if (add(r, host, address, port) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A directory or an abstract name stands for a socket (manual, 34.1.2). */
+static bool is_socket(const char *host)
+{
+	return !*host || *host == '/' || *host == '@';
+}
+
+static int add_host(struct resolving *r, const char *host, const char *port)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *info;
+	int rc;
+
+	if (is_socket(host))
+		return add(r, host, "", port);
+	rc = getaddrinfo(host, NULL, &hints, &info);
+	if (rc != 0)
+		return err_set(r->err, ERR_STORE,
+			       "the database's host \"%.80s\" is not known: %s",
+			       host, gai_strerror(rc));
+	rc = add_all(r, host, port, info);
+	freeaddrinfo(info);
+	return rc;
+}
+
+/* The next item of a list; one that has only one item repeats it. */
+static struct span next_item(struct span *rest, struct span last)
+{
+	return rest->ptr ? span_cut(rest, ',') : last;
+}
+
+static int add_hosts(struct resolving *r, const char *hosts, const char *ports)
+{
+	struct span host_rest = span_of(hosts), port_rest = span_of(ports);
+	struct span item = { "", 0 }, port_item = { "", 0 };
+	char host[NI_MAXHOST], port[32];
+
+	do {
+		item = next_item(&host_rest, item);
+		port_item = next_item(&port_rest, port_item);
+		if (!span_to_string(item, host, sizeof(host)) ||
+		    !span_to_string(port_item, port, sizeof(port)))
+			return err_set(r->err, ERR_CONFIG,
+				       "DB_HOST or DB_PORT: an item is too long");
+		if (add_host(r, host, port) < 0)
+			return -1;
+	} while (host_rest.ptr);
+	return 0;
+}
+
+static const char *default_of(const PQconninfoOption *options,
+			      const char *keyword)
+{
+	for (; options->keyword; options++)
+		if (strcmp(options->keyword, keyword) == 0)
+			return options->val ? options->val : "";
+	return "";
+}
+
+static const char *either(const char *ours, const char *libpqs)
+{
+	return *ours ? ours : libpqs;
+}
+
+static int resolve(const struct reader_settings *s,
+		   const PQconninfoOption *options, struct resolving *r)
+{
+	const char *host = either(s->db_host, default_of(options, "host"));
+	const char *port = either(s->db_port, default_of(options, "port"));
+	const char *hostaddr = default_of(options, "hostaddr");
+
+	/* Addresses were given as such: libpq has nothing to look up. */
+	if (!*s->db_host && *hostaddr)
+		return add(r, either(host, hostaddr), hostaddr, port);
+	return add_hosts(r, host, port);
+}
+
+int pg_resolve(const struct reader_settings *settings,
+	       struct pg_addresses *addresses, struct err *err)
+{
+	struct resolving r = { .out = addresses, .err = err };
+	PQconninfoOption *options = PQconndefaults();
+	int rc;
+
+	if (!options)
+		return err_set(err, ERR_MEMORY, "out of memory for libpq");
+	*addresses = (struct pg_addresses){ .host = "" };
+	rc = resolve(settings, options, &r);
+	PQconninfoFree(options);
+	return rc;
+}
+
+/* ---- keywords ------------------------------------------------------------ */
+
+static void set(struct pg_conninfo *info, const char *keyword,
+		const char *value)
+{
+	if (!*value)
+		return;
+	CHECK(info->n + 1 < PG_CONNINFO_MAX);
+	info->keywords[info->n] = keyword;
+	info->values[info->n++] = value;
+}
+
+void pg_conninfo_init(struct pg_conninfo *info,
+		      const struct reader_settings *settings,
+		      const struct pg_addresses *addresses)
+{
+	*info = (struct pg_conninfo){ .n = 0 };
+	set(info, "host", addresses->host);
+	/* Only commas: all are sockets. */
+	if (strspn(addresses->hostaddr, ",") != strlen(addresses->hostaddr))
+		set(info, "hostaddr", addresses->hostaddr);
+	set(info, "port", addresses->port);
+	set(info, "dbname", settings->db_name);
+	set(info, "user", settings->db_user);
+	set(info, "password", settings->db_password);
+	set(info, "client_encoding", "UTF8");
+	set(info, "fallback_application_name", "stream-broadcast");
+	set(info, "options", SESSION);
+	set(info, "keepalives_idle", "30");
+	set(info, "keepalives_interval", "10");
+	set(info, "keepalives_count", "3");
+}
+
+void pg_conninfo_text(PGconn *conn, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s@%s:%s/%s", PQuser(conn), PQhost(conn),
+		 PQport(conn), PQdb(conn));
+}

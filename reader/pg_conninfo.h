@@ -1,0 +1,53 @@
+/*
+ * pg_conninfo.h - how to reach the database, and names without blocking
+ *
+ * DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD go before libpq's own
+ * variables; everything else (TLS, service and password files, several hosts) is
+ * libpq's (PostgreSQL manual, 34.1). libpq looks names up with a blocking call,
+ * also in an asynchronous connect; so a worker does it first and the addresses
+ * are handed over as `hostaddr`. TLS still verifies the name.
+ */
+#ifndef READER_PG_CONNINFO_H
+#define READER_PG_CONNINFO_H
+
+#include "reader/settings.h"
+
+#include <libpq-fe.h>
+
+#define PG_CONNINFO_MAX 64u	/* keywords, with the NULL behind them */
+#define PG_ADDRESSES_SIZE 1024u
+
+/* Where a connect goes; plain data. All strings NUL-terminated. */
+struct pg_addresses {
+	char host[PG_ADDRESSES_SIZE];		/* "a,a", one for each address */
+	char hostaddr[PG_ADDRESSES_SIZE];	/* "10.0.0.1,::1"; "" of sockets */
+	char port[PG_ADDRESSES_SIZE];
+};
+
+/*
+ * Find out the addresses of the configured hosts: blocks as long as a name
+ * look-up takes. -1 with ERR_STORE when a name is not known, ERR_CONFIG when
+ * libpq cannot read its own files or the list is too long.
+ */
+int pg_resolve(const struct reader_settings *settings,
+	       struct pg_addresses *addresses, struct err *err) MUST_CHECK;
+
+/* Keywords and values for PQconnectStartParams(); they borrow from both. */
+struct pg_conninfo {
+	const char *keywords[PG_CONNINFO_MAX];
+	const char *values[PG_CONNINFO_MAX];
+	size_t n;
+};
+
+/*
+ * Fill `info` for a connection to `addresses`, which has to outlive it, as do
+ * the settings.
+ */
+void pg_conninfo_init(struct pg_conninfo *info,
+		      const struct reader_settings *settings,
+		      const struct pg_addresses *addresses);
+
+/* "user@host:port/name" for logs, without the password. */
+void pg_conninfo_text(PGconn *conn, char *buf, size_t size);
+
+#endif

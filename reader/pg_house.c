@@ -1,0 +1,533 @@
+#include "reader/pg_house.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#include "reader/pg_conninfo.h"
+#include "reader/pg_error.h"
+#include "reader/pg_schema.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUND_MS 60000u		/* between two rounds */
+#define RETRY_MS 2000u		/* after a round that failed */
+#define START_RETRY_US 200000u
+#define BATCH_ROWS 8192		/* 64 MiB of chunks a transaction */
+#define NUMBER_SIZE 24
+
+/* An object to be removed. */
+struct chore {
+	struct chore *next;
+	int64_t key;
+};
+
+struct pg_house {
+	const struct reader_settings *settings;
+	PGconn *conn;
+	char instance_text[NUMBER_SIZE];
+	atomic_int instance;
+	atomic_bool is_replica;
+	bool has_lock;
+	/* the thread */
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;
+	bool stopping;
+	struct chore *chores;		/* under the mutex, too */
+};
+
+/* ---- SQL ----------------------------------------------------------------- */
+
+/* A statement with up to two numbers; its result or NULL. */
+static PGresult *ask(struct pg_house *house, const char *sql, const char *a,
+		     const char *b, struct err *err)
+{
+	const char *params[] = { a, b };
+
+	return pg_exec(house->conn, sql, a ? b ? 2 : 1 : 0, params, err);
+}
+
+/* The first value as text; false with `err`, "" when there is no row. */
+static bool ask_value(struct pg_house *house, const char *sql, const char *a,
+		      const char *b, char *value, struct err *err)
+{
+	PGresult *result = ask(house, sql, a, b, err);
+
+	if (!result)
+		return false;
+	snprintf(value, NUMBER_SIZE, "%s",
+		 PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "");
+	PQclear(result);
+	return true;
+}
+
+/* Rows that a statement changed; -1 with `err`. */
+static long change(struct pg_house *house, const char *sql, const char *a,
+		   const char *b, struct err *err)
+{
+	PGresult *result = ask(house, sql, a, b, err);
+	long n = result ? strtol(PQcmdTuples(result), NULL, 10) : -1;
+
+	PQclear(result);
+	return n;
+}
+
+/* ---- removing ------------------------------------------------------------ */
+
+static bool is_stopping(struct pg_house *house)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&house->mutex);
+	stopping = house->stopping;
+	pthread_mutex_unlock(&house->mutex);
+	return stopping;
+}
+
+/* All chunks of an object, BATCH_ROWS a transaction. */
+static int remove_chunks(struct pg_house *house, const char *key,
+			 struct err *err)
+{
+	static const char sql[] =
+		"DELETE FROM chunk WHERE object = $1::bigint AND seq < "
+		"(SELECT min(seq) FROM chunk WHERE object = $1::bigint) + "
+		"$2::bigint";
+	char batch[NUMBER_SIZE];
+	long n = 1;
+
+	snprintf(batch, sizeof(batch), "%d", BATCH_ROWS);
+	while (n > 0 && !is_stopping(house))
+		n = change(house, sql, key, batch, err);
+	return n < 0 ? -1 : 0;
+}
+
+/* Remove the objects whose keys a query gives, one by one. */
+static long remove_objects(struct pg_house *house, PGresult *keys,
+			   struct err *err)
+{
+	long n = 0;
+
+	for (int i = 0; i < PQntuples(keys) && !is_stopping(house); i++) {
+		const char *key = PQgetvalue(keys, i, 0);
+
+		if (remove_chunks(house, key, err) < 0 ||
+		    change(house, "DELETE FROM object WHERE key = $1::bigint "
+			   "AND state <> 3", key, NULL, err) < 0)
+			return -1;
+		n++;
+	}
+	return n;
+}
+
+static int remove_listed(struct pg_house *house, const char *sql,
+			 const char *param, const char *why, struct err *err)
+{
+	PGresult *keys = ask(house, sql, param, NULL, err);
+	long n;
+
+	if (!keys)
+		return -1;
+	n = remove_objects(house, keys, err);
+	PQclear(keys);
+	if (n > 0)
+		log_line(LOG_INFO, "removed", LOG_U64("objects", (uint64_t)n),
+			 LOG_STR("reason", why));
+	return n < 0 ? -1 : 0;
+}
+
+/* ---- dead instances ------------------------------------------------------ */
+
+static bool try_lock(struct pg_house *house, const char *instance, bool *got,
+		     struct err *err)
+{
+	char class[NUMBER_SIZE], value[NUMBER_SIZE];
+
+	snprintf(class, sizeof(class), "%d", PG_LOCK_CLASS);
+	if (!ask_value(house,
+		       "SELECT pg_try_advisory_lock($1::integer, $2::integer)",
+		       class, instance, value, err))
+		return false;
+	*got = value[0] == 't';
+	return true;
+}
+
+static bool unlock(struct pg_house *house, const char *instance,
+		   struct err *err)
+{
+	char class[NUMBER_SIZE], value[NUMBER_SIZE];
+
+	snprintf(class, sizeof(class), "%d", PG_LOCK_CLASS);
+	return ask_value(house,
+			 "SELECT pg_advisory_unlock($1::integer, $2::integer)",
+			 class, instance, value, err);
+}
+
+/* Its lock is ours, so nobody works for it any more. */
+static int bury_instance(struct pg_house *house, const char *instance,
+			 struct err *err)
+{
+	if (remove_listed(house,
+			  "SELECT key FROM object WHERE owner = $1::integer "
+			  "AND state <> 3", instance, "their reader is gone",
+			  err) < 0)
+		return -1;
+	return change(house, "DELETE FROM instance WHERE id = $1::integer",
+		      instance, NULL, err) < 0 ? -1 : 0;
+}
+
+static int look_at_instance(struct pg_house *house, const char *instance,
+			    struct err *err)
+{
+	bool got;
+	int rc;
+
+	if (!try_lock(house, instance, &got, err))
+		return -1;
+	if (!got)
+		return 0;
+	rc = bury_instance(house, instance, err);
+	return unlock(house, instance, err) ? rc : -1;
+}
+
+/* Owners that are registered, and those of a restored dump that are not. */
+static int bury_the_dead(struct pg_house *house, struct err *err)
+{
+	PGresult *others = ask(house,
+			       "SELECT id FROM instance WHERE id <> $1::integer "
+			       "UNION SELECT owner FROM object WHERE state <> 3 "
+			       "AND owner <> $1::integer",
+			       house->instance_text, NULL, err);
+	int rc = others ? 0 : -1;
+
+	for (int i = 0; rc == 0 && i < PQntuples(others); i++)
+		rc = look_at_instance(house, PQgetvalue(others, i, 0), err);
+	PQclear(others);
+	return rc;
+}
+
+/* ---- our own leavings ---------------------------------------------------- */
+
+/*
+ * Removals of ours that broke off with their connection: after five minutes
+ * nobody is still at work on one.
+ */
+static int finish_removals(struct pg_house *house, struct err *err)
+{
+	return remove_listed(house,
+			     "SELECT key FROM object WHERE owner = $1::integer "
+			     "AND state = 4 AND withdrawn_at < now() - interval "
+			     "'5 minutes'", house->instance_text,
+			     "their removal had been broken off", err);
+}
+
+/*
+ * Each object of `chunk` by one probe of its index, however many rows it has.
+ * An object's row is committed before its first chunk, and one statement sees
+ * one state, so a chunk without a row is nobody's.
+ */
+static int remove_strays(struct pg_house *house, struct err *err)
+{
+	return remove_listed(house,
+			     "WITH RECURSIVE o(key) AS ("
+			     "(SELECT object FROM chunk ORDER BY object LIMIT 1) "
+			     "UNION ALL SELECT (SELECT object FROM chunk WHERE "
+			     "object > o.key ORDER BY object LIMIT 1) FROM o "
+			     "WHERE o.key IS NOT NULL) "
+			     "SELECT key FROM o WHERE key IS NOT NULL AND NOT "
+			     "EXISTS (SELECT FROM object WHERE object.key = o.key)",
+			     NULL, "their object was gone", err);
+}
+
+/* ---- removals that were asked for ---------------------------------------- */
+
+static struct chore *take_chore(struct pg_house *house)
+{
+	struct chore *chore;
+
+	pthread_mutex_lock(&house->mutex);
+	chore = house->chores;
+	if (chore)
+		house->chores = chore->next;
+	pthread_mutex_unlock(&house->mutex);
+	return chore;
+}
+
+static void put_chore(struct pg_house *house, struct chore *chore)
+{
+	pthread_mutex_lock(&house->mutex);
+	chore->next = house->chores;
+	house->chores = chore;
+	pthread_cond_signal(&house->wake);
+	pthread_mutex_unlock(&house->mutex);
+}
+
+/* Out of memory: the next start of a reader removes what was not committed. */
+void pg_house_remove_later(struct pg_house *house, int64_t key)
+{
+	struct chore *chore = malloc(sizeof(*chore));
+
+	if (!chore)
+		return;
+	chore->key = key;
+	put_chore(house, chore);
+}
+
+static int remove_object(struct pg_house *house, int64_t key, struct err *err)
+{
+	char text[NUMBER_SIZE];
+
+	snprintf(text, sizeof(text), "%" PRId64, key);
+	if (change(house, "UPDATE object SET state = 4, withdrawn_at = now() "
+		   "WHERE key = $1::bigint", text, NULL, err) < 0 ||
+	    remove_chunks(house, text, err) < 0)
+		return -1;
+	return change(house, "DELETE FROM object WHERE key = $1::bigint AND "
+		      "state = 4", text, NULL, err) < 0 ? -1 : 0;
+}
+
+static int do_chores(struct pg_house *house, struct err *err)
+{
+	struct chore *chore;
+
+	while (!is_stopping(house) && (chore = take_chore(house))) {
+		if (remove_object(house, chore->key, err) < 0) {
+			put_chore(house, chore);
+			return -1;
+		}
+		free(chore);
+	}
+	return 0;
+}
+
+/* ---- instance ------------------------------------------------------------ */
+
+static int take_own_lock(struct pg_house *house, struct err *err)
+{
+	bool got;
+
+	if (!try_lock(house, house->instance_text, &got, err))
+		return -1;
+	if (!got)
+		return err_set(err, ERR_STORE,
+			       "another reader holds the lock of instance %s",
+			       house->instance_text);
+	house->has_lock = true;
+	return 0;
+}
+
+/* Once; a connection made anew only takes the lock again. */
+static int register_instance(struct pg_house *house, struct err *err)
+{
+	if (!house->instance_text[0]) {
+		if (!ask_value(house, "INSERT INTO instance DEFAULT VALUES "
+			       "RETURNING id", NULL, NULL,
+			       house->instance_text, err))
+			return -1;
+		atomic_store(&house->instance,
+			     (int)strtol(house->instance_text, NULL, 10));
+	}
+	return take_own_lock(house, err);
+}
+
+/* ---- rounds -------------------------------------------------------------- */
+
+static PGconn *try_connect(struct pg_house *house, struct err *err)
+{
+	struct pg_addresses addresses;
+	struct pg_conninfo info;
+	PGconn *conn;
+
+	if (pg_resolve(house->settings, &addresses, err) < 0)
+		return NULL;
+	pg_conninfo_init(&info, house->settings, &addresses);
+	info.keywords[info.n] = "connect_timeout";
+	info.values[info.n] = "10";
+	info.keywords[info.n + 1] = "tcp_user_timeout";
+	info.values[info.n + 1] = "60000";
+	conn = PQconnectdbParams(info.keywords, info.values, 0);
+	if (PQstatus(conn) == CONNECTION_OK)
+		return conn;
+	pg_conn_err(err, conn, "cannot connect to the database");
+	if (conn && pg_conn_is_hopeless(conn))
+		err->code = ERR_CONFIG;
+	PQfinish(conn);
+	return NULL;
+}
+
+/* Connected, migrated, registered. */
+static int settle(struct pg_house *house, struct err *err)
+{
+	bool is_replica;
+
+	if (house->conn && PQstatus(house->conn) == CONNECTION_BAD) {
+		PQfinish(house->conn);
+		house->conn = NULL;
+		house->has_lock = false;
+	}
+	if (!house->conn)
+		house->conn = try_connect(house, err);
+	if (!house->conn ||
+	    pg_schema_migrate(house->conn, &is_replica, err) < 0)
+		return -1;
+	atomic_store(&house->is_replica, is_replica);
+	if (is_replica || house->has_lock)
+		return 0;
+	return register_instance(house, err);
+}
+
+static int keep_house(struct pg_house *house, struct err *err)
+{
+	if (settle(house, err) < 0)
+		return -1;
+	if (pg_house_is_replica(house))
+		return 0;
+	if (do_chores(house, err) < 0 || bury_the_dead(house, err) < 0 ||
+	    finish_removals(house, err) < 0)
+		return -1;
+	return remove_strays(house, err);
+}
+
+/*
+ * Until the time has come, or something is to be done and the last round did not
+ * fail; false at the end.
+ */
+static bool wait_for_round(struct pg_house *house, uint64_t ms, bool failed)
+{
+	struct timespec until;
+	bool goes_on;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(ms / 1000);
+	pthread_mutex_lock(&house->mutex);
+	while (!house->stopping && rc == 0 && (!house->chores || failed))
+		rc = pthread_cond_timedwait(&house->wake, &house->mutex,
+					    &until);
+	goes_on = !house->stopping;
+	pthread_mutex_unlock(&house->mutex);
+	return goes_on;
+}
+
+static void *run(void *arg)
+{
+	struct pg_house *house = arg;
+	bool failed = false;
+
+	while (wait_for_round(house, failed ? RETRY_MS : ROUND_MS, failed)) {
+		struct err err = ERR_INIT;
+		int rc = keep_house(house, &err);
+
+		if (rc < 0)
+			log_line(failed ? LOG_DEBUG : LOG_WARN, "housekeeping",
+				 LOG_STR("result", "failed"),
+				 LOG_STR("reason", err.text));
+		failed = rc < 0;
+	}
+	return NULL;
+}
+
+/* ---- start and end ------------------------------------------------------- */
+
+/* A server that is down may be about to start; a wrong password is not. */
+static int start(struct pg_house *house, struct err *err)
+{
+	uint64_t end = clock_monotonic_ms() +
+		       house->settings->db_start_timeout_ms;
+	bool told = false;
+
+	while (keep_house(house, err) < 0) {
+		if (house->conn || err->code == ERR_CONFIG ||
+		    clock_monotonic_ms() >= end)
+			return -1;
+		if (!told)
+			log_line(LOG_WARN, "database_down",
+				 LOG_STR("reason", err->text));
+		told = true;
+		*err = ERR_INIT;
+		usleep(START_RETRY_US);
+	}
+	return 0;
+}
+
+static int start_thread(struct pg_house *house, struct err *err)
+{
+	sigset_t all, before;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&house->thread, NULL, run, house);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rc != 0)
+		return err_set_errno(err, ERR_LIMIT, rc,
+				     "cannot start a thread");
+	house->started = true;
+	return 0;
+}
+
+struct pg_house *pg_house_new(const struct reader_settings *settings,
+			      struct err *err)
+{
+	struct pg_house *house = calloc(1, sizeof(*house));
+	pthread_condattr_t monotonic;
+
+	if (!house) {
+		err_set(err, ERR_MEMORY, "out of memory for the store");
+		return NULL;
+	}
+	house->settings = settings;
+	pthread_mutex_init(&house->mutex, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&house->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	if (start(house, err) < 0 || start_thread(house, err) < 0)
+		pg_house_free(&house);
+	return house;
+}
+
+static void stop_thread(struct pg_house *house)
+{
+	pthread_mutex_lock(&house->mutex);
+	house->stopping = true;
+	pthread_cond_signal(&house->wake);
+	pthread_mutex_unlock(&house->mutex);
+	pthread_join(house->thread, NULL);
+}
+
+/* What is ours and uncommitted is left to the next start, as after a crash. */
+void pg_house_free(struct pg_house **housep)
+{
+	struct pg_house *house = *housep;
+	struct chore *chore;
+
+	*housep = NULL;
+	if (!house)
+		return;
+	if (house->started)
+		stop_thread(house);
+	PQfinish(house->conn);
+	while ((chore = take_chore(house)))
+		free(chore);
+	pthread_cond_destroy(&house->wake);
+	pthread_mutex_destroy(&house->mutex);
+	free(house);
+}
+
+int32_t pg_house_instance(const struct pg_house *house)
+{
+	return atomic_load(&house->instance);
+}
+
+bool pg_house_is_replica(const struct pg_house *house)
+{
+	return atomic_load(&house->is_replica);
+}

@@ -1,0 +1,50 @@
+/*
+ * pg_house.h - keeping house: one thread, one blocking connection
+ *
+ * At the start it migrates the schema and registers this reader as an
+ * *instance*: a row, and an advisory lock of its number that lasts as long as the
+ * connection. Whoever can take the lock of an instance knows that it is dead, on
+ * whatever machine, without clocks; what it left uncommitted is removed, in
+ * batches, at the start and once a minute. So several readers may share a
+ * database. Removed too: objects of our own whose removal was broken off, and
+ * chunks that have no object (a slice that was committed after all by a backend
+ * that nobody heard of any more).
+ *
+ * A connection that breaks is made anew; the lock is taken again, and objects
+ * that another reader may have removed meanwhile fail at their stage or commit,
+ * never silently. On a replica (pg_is_in_recovery()) nothing is written, and it
+ * is asked once a minute whether it was promoted.
+ */
+#ifndef READER_PG_HOUSE_H
+#define READER_PG_HOUSE_H
+
+#include "reader/settings.h"
+
+#include <stdint.h>
+
+struct pg_house;
+
+/*
+ * Connect (waiting up to db_start_timeout_ms for a server that does not listen
+ * yet), migrate, register, remove what dead instances left, start the thread.
+ * Blocks. NULL with ERR_CONFIG or ERR_STORE.
+ */
+struct pg_house *pg_house_new(const struct reader_settings *settings,
+			      struct err *err);
+
+/* Stop the thread, give up the lock, free *house and null it. Blocks briefly. */
+void pg_house_free(struct pg_house **house);
+
+/* Our number as an instance, for `object.owner`. Any thread. */
+int32_t pg_house_instance(const struct pg_house *house);
+
+/*
+ * Remove the object of this key, whatever its state, as soon as the database can
+ * be asked: for those whose own removal failed. Any thread.
+ */
+void pg_house_remove_later(struct pg_house *house, int64_t key);
+
+/* Is the database a replica, which takes no uploads? Any thread. */
+bool pg_house_is_replica(const struct pg_house *house);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * pg_pool.h - the few database connections of one loop
+ *
+ * Who needs a connection takes one, for one statement or one slice of an object,
+ * and gives it back; so thousands of uploads and players share a few. Takers
+ * wait in order. A failed attempt to connect fails all who wait with its reason
+ * and starts a back-off (100 ms, doubled up to 5 s, with jitter) in which further
+ * takers fail at once with that reason; so nobody hammers a database that is
+ * down, and nobody waits for it longer than a connect may take.
+ *
+ * Bounds: at most `db_connections` links; those idle for a minute are closed.
+ */
+#ifndef READER_PG_POOL_H
+#define READER_PG_POOL_H
+
+#include "reader/pg_link.h"
+
+struct pg_pool;
+
+/* A link (to be given back), or NULL and why not. */
+typedef void pg_taken_fn(void *arg, struct pg_link *link,
+			 const struct err *err);
+
+/* One that waits; embedded in its owner until it is called or cancelled. */
+struct pg_taker {
+	struct pg_taker *next;
+	struct pg_pool *pool;		/* NULL: does not wait */
+	pg_taken_fn *fn;
+	void *arg;
+};
+
+/* An empty pool on `loop`, or NULL when out of memory. */
+struct pg_pool *pg_pool_new(struct loop *loop,
+			    const struct reader_settings *settings,
+			    struct workers *workers);
+
+/* Close all links that are not taken, free *pool and null it; nobody waits. */
+void pg_pool_free(struct pg_pool **pool);
+
+/* The loop it belongs to. */
+struct loop *pg_pool_loop(const struct pg_pool *pool);
+
+/* Take a link, now (then `fn` is called within) or when there is one. */
+void pg_pool_take(struct pg_pool *pool, struct pg_taker *taker,
+		  pg_taken_fn *fn, void *arg);
+
+/* It need not be called any more. Idempotent, also on zeroes. */
+void pg_pool_cancel(struct pg_taker *taker);
+
+/*
+ * Give a link back, and null it. One that is not ready for a request (lost, in
+ * the middle of something) is closed.
+ */
+void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
+
+/* Does somebody wait for a link? */
+bool pg_pool_is_wanted(const struct pg_pool *pool);
+
+/* Memory for rows in the making, PG_SCRATCH_BYTES; for use within one callback. */
+#define PG_SCRATCH_BYTES (128u * 1024u)
+char *pg_pool_scratch(struct pg_pool *pool);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * pg_schema.h - the tables of the postgres store, and how they come to be
+ *
+ *   schema stream_broadcast
+ *     object    one row an object: state, owner, what is known of it
+ *     chunk     its bytes: (object, seq) -> data, PG_CHUNK_BYTES a row, the last
+ *               row shorter; seq counts from 0, so a byte range is arithmetic
+ *     instance  the running readers: owners of what is not committed
+ *     migration the numbers of the migrations that were applied
+ *
+ * Rows of `chunk` fill a page of 8 KiB and stay in it (STORAGE PLAIN):
+ * docs/design/0007. Only rows of `object` in state 3 are visible to anybody; one
+ * UPDATE makes an object visible with all its bytes. `object.search` is what the
+ * trigram index is over.
+ *
+ * Migrations are numbered, each one transaction, applied at start under an
+ * advisory lock, so that several readers may start at once on an empty database.
+ * A schema that is newer than this program stops the start. Everything here
+ * blocks: for the start.
+ */
+#ifndef READER_PG_SCHEMA_H
+#define READER_PG_SCHEMA_H
+
+#include "common/err.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+/* A tuple of 24 + 8 + 4 + 4 + 8112 = 8152 bytes; a page takes one of 8160. */
+#define PG_CHUNK_BYTES 8112u
+
+/* The advisory locks of ours: first key of the two-key form. */
+#define PG_LOCK_CLASS 1396786499	/* "SBSC" */
+#define PG_LOCK_MIGRATION 0		/* second key; instances are 1 … */
+
+/*
+ * Apply the migrations that are missing; a database in recovery (a replica) is
+ * only checked, and sets *is_replica. -1: ERR_CONFIG when the schema is newer, or
+ * missing on a replica; else ERR_STORE.
+ */
+int pg_schema_migrate(PGconn *conn, bool *is_replica, struct err *err)
+	MUST_CHECK;
+
+/* The number of the newest migration in this program. */
+int pg_schema_version(void);
+
+/*
+ * Run SQL and return its result, to be PQclear()ed; NULL with `err`. Blocks. For
+ * the start and for keeping house.
+ */
+PGresult *pg_exec(PGconn *conn, const char *sql, int n_params,
+		  const char *const *params, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * pg_statements.h - every statement the postgres store runs from its loops
+ *
+ * Prepared on a connection when it is first used there. Parameters are text in
+ * the given order, results are binary. Values never become part of a statement.
+ * The tables are explained in pg_schema.h.
+ */
+#ifndef READER_PG_STATEMENTS_H
+#define READER_PG_STATEMENTS_H
+
+#include "reader/sink.h"
+
+/* States of a row of `object`; the column `state`. */
+enum pg_state {
+	PG_RECEIVING = 1,	/* chunks arrive */
+	PG_STAGED = 2,		/* complete, waits for its commit */
+	PG_COMMITTED = 3,	/* visible; everything else is not */
+	PG_DELETING = 4,	/* chunks are being removed, then the row */
+};
+
+/* The columns that describe an object, in the order pg_row_object() takes. */
+#define PG_OBJECT_COLUMNS                                                    \
+	"key, id::text, name, content_type, size, sha256, "                  \
+	"(extract(epoch FROM created_at) * 1000)::bigint, title, creator, " \
+	"metadata::text"
+
+#define PG_STATEMENTS(X)                                                       \
+	/* owner, id, name, content type: a new row */                        \
+	X(OPEN, 4,                                                             \
+	  "INSERT INTO object (owner, id, state, name, content_type) "         \
+	  "SELECT $1::integer, $2::uuid, 1, $3::text, $4::text "               \
+	  "FROM set_config('synchronous_commit', 'off', true) RETURNING key") \
+	/* key, size, sha256, created_ms, content type, n_chunks */           \
+	X(STAGE, 6,                                                            \
+	  "UPDATE object SET state = 2, size = $2::bigint, sha256 = $3::text, " \
+	  "created_at = to_timestamp($4::bigint / 1000.0), "                   \
+	  "content_type = $5::text WHERE key = $1::bigint AND state IN (1, 2) " \
+	  "AND n_chunks = $6::integer")                                        \
+	/* key, title, creator, metadata; idempotent */                       \
+	X(COMMIT, 4,                                                           \
+	  "UPDATE object SET state = 3, title = $2::text, creator = $3::text, " \
+	  "metadata = coalesce(nullif($4::text, ''), '{}')::jsonb "            \
+	  "WHERE key = $1::bigint AND state IN (2, 3)")                        \
+	/* owner, key: out of sight, on its way out */                        \
+	X(WITHDRAW, 2,                                                         \
+	  "UPDATE object SET state = 4, owner = $1::integer, "                 \
+	  "withdrawn_at = now() WHERE key = $2::bigint")                       \
+	/* owner, id: the same for what is committed */                       \
+	X(REMOVE, 2,                                                           \
+	  "UPDATE object SET state = 4, owner = $1::integer, "                 \
+	  "withdrawn_at = now() WHERE id = $2::uuid AND state = 3 "            \
+	  "RETURNING key")                                                     \
+	/* key: the next 64 MiB of its chunks */                              \
+	X(PURGE, 1,                                                            \
+	  "DELETE FROM chunk WHERE object = $1::bigint AND seq < 8192 + "      \
+	  "(SELECT min(seq) FROM chunk WHERE object = $1::bigint)")            \
+	/* key, sequence number: one chunk, which will be written anew */     \
+	X(REMOVE_CHUNK, 2,                                                     \
+	  "DELETE FROM chunk WHERE object = $1::bigint "                       \
+	  "AND seq = $2::integer")                                             \
+	/* key: when no chunk is left */                                      \
+	X(FORGET, 1, "DELETE FROM object WHERE key = $1::bigint AND state = 4") \
+	X(FIND, 1,                                                             \
+	  "SELECT " PG_OBJECT_COLUMNS " FROM object "                          \
+	  "WHERE id = $1::uuid AND state = 3")                                 \
+	/* key, first sequence number, and behind the last */                 \
+	X(CHUNKS, 3,                                                           \
+	  "SELECT data FROM chunk WHERE object = $1::bigint "                  \
+	  "AND seq >= $2::integer AND seq < $3::integer ORDER BY seq")         \
+	X(PING, 0, "SELECT pg_is_in_recovery()")
+
+#define PG_STATEMENT_NAME(name, n_params, sql) PG_##name,
+enum pg_statement { PG_STATEMENTS(PG_STATEMENT_NAME) PG_N_STATEMENTS };
+#undef PG_STATEMENT_NAME
+
+#define PG_MAX_PARAMS 16
+
+/* SQL text and number of parameters of a statement. */
+struct pg_statement_text {
+	const char *name;
+	const char *sql;
+	int n_params;
+};
+extern const struct pg_statement_text pg_statements[PG_N_STATEMENTS];
+
+#endif

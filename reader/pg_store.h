@@ -1,0 +1,75 @@
+/*
+ * pg_store.h - what the files of the postgres store share; only for them
+ *
+ *   sink_postgres.c  the store, and objects on their way in
+ *   pg_rows.c        bytes as rows of COPY
+ *   pg_source.c      committed objects on their way out
+ *   pg_catalog.c     find, list, search
+ *   pg_purge.c       removal in batches
+ *   pg_house.c       migrations, dead instances
+ *   pg_pool, pg_link, pg_call, pg_statements, pg_error, pg_conninfo: the database
+ */
+#ifndef READER_PG_STORE_H
+#define READER_PG_STORE_H
+
+#include "reader/pg_call.h"
+#include "reader/pg_house.h"
+#include "reader/sink_impl.h"
+
+struct pg_store {
+	struct store base;
+	const struct reader_settings *settings;
+	struct workers *workers;
+	struct pg_house *house;
+	pthread_mutex_t lock;		/* guards `pools` */
+	struct pg_pool **pools;		/* one a loop */
+	size_t n_pools;
+};
+
+/*
+ * The pool of `loop`, made when it is used for the first time. NULL with
+ * ERR_MEMORY. To be called on that loop's thread.
+ */
+struct pg_pool *pg_store_pool(struct store *store, struct loop *loop,
+			      struct err *err);
+
+/* ---- pg_purge.c ---------------------------------------------------------- */
+
+/*
+ * Remove an object that nobody can see any more: its chunks in batches, then its
+ * row. Embedded in its owner until done(arg, err).
+ */
+struct pg_purge {
+	struct pg_call call;
+	struct pg_pool *pool;
+	int64_t key;
+	sink_done_fn *done;
+	void *arg;
+};
+
+/* Begin; the row is in state PG_DELETING already. */
+void pg_purge_start(struct pg_purge *purge, struct pg_pool *pool, int64_t key,
+		    sink_done_fn *done, void *arg);
+
+/* ---- pg_catalog.c -------------------------------------------------------- */
+
+/* The sink_type's functions of these names. */
+void pg_find(struct store_lookup *lookup, struct loop *loop);
+void pg_remove(struct store_lookup *lookup, struct loop *loop);
+void pg_list(struct store_list *list, struct loop *loop);
+
+/*
+ * The object in row `row`, whose columns are PG_OBJECT_COLUMNS; its key into
+ * *key.
+ */
+void pg_row_object(const PGresult *result, int row, struct object *object,
+		   uint64_t *key);
+
+/* ---- pg_source.c --------------------------------------------------------- */
+
+/* The sink_type's functions of these names. */
+struct source *pg_source_new(const struct store_lookup *found);
+void pg_source_next(struct source *source);
+void pg_source_free(struct source *source);
+
+#endif

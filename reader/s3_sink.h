@@ -1,0 +1,106 @@
+/*
+ * s3_sink.h - what the files of the s3 store share; private to reader/s3_*.c
+ * and reader/sink_s3.c
+ *
+ *   s3_staging.c   open, write, stage, suspend
+ *   s3_commit.c    commit, abort
+ *   s3_tail.c      what a suspended object leaves in the bucket
+ *   s3_lookup.c    find, remove, check
+ *   s3_source.c    content, range by range
+ *   s3_list.c      pages of objects
+ *   s3_sweep.c     multipart uploads that nobody commits any more
+ *
+ * Operations of a sink are carried out on the engine's loop, and end on the loop
+ * that they were begun from:
+ *
+ *   begun ──post──▶ s3_*_run() … s3_sink_end() ──after the turn, post──▶ sink_end()
+ */
+#ifndef READER_S3_SINK_H
+#define READER_S3_SINK_H
+
+#include "reader/s3_upload.h"
+#include "reader/sink_impl.h"
+
+/*
+ * Objects up to this size are one PUT at their commit; until then they are held
+ * in memory, by a reader that answers 404 to the commit if it died in between.
+ */
+#define S3_HELD_BYTES (UINT64_C(64) << 10)
+
+struct s3_sweep;
+
+struct s3_store {
+	struct store base;
+	struct s3_engine *engine;
+	struct s3_sweep *sweep;
+	struct post stop;
+};
+
+struct s3_sink;
+typedef void s3_sink_fn(struct s3_sink *sink);
+
+struct s3_sink {
+	struct sink base;
+	struct s3_engine *engine;
+	struct post there, back;
+	struct deferred end;
+	struct s3_upload upload;
+	s3_sink_fn *next;		/* when the upload's operation has ended */
+	struct s3_request request;	/* all others, one at a time */
+	struct span bytes;		/* of the running write */
+	char *held;			/* all of a small staged object */
+	char *text;			/* body of the running request */
+	char key[S3_KEY_SIZE];		/* of the running request */
+	size_t tail_head;		/* bytes before those of the tail */
+	size_t tail_bytes;
+	bool has_tail;			/* {id}.part may be there, of ours */
+	bool is_suspended;		/* the rest is in the tail only */
+	bool is_flushed;		/* the last part was sent, maybe a short one */
+	bool is_described;		/* {id}.json may be there, of ours */
+	bool is_put;			/* the content may be there, of ours */
+	bool was_there;			/* an object of this id is */
+};
+
+static inline struct s3_engine *s3_engine_of(struct store *store)
+{
+	return ((struct s3_store *)store)->engine;
+}
+
+/* Run the operation on the engine's loop. */
+void s3_sink_post(struct s3_sink *sink, loop_fn *run);
+
+/* It has ended, well unless base.err is set. */
+void s3_sink_end(struct s3_sink *sink);
+
+/* Copy the upload's error, if it has one: true. */
+bool s3_sink_failed(struct s3_sink *sink);
+
+/* On the engine's loop; each ends with s3_sink_end(). `arg` is the sink. */
+void s3_open_run(void *arg);
+void s3_write_run(void *arg);
+void s3_stage_run(void *arg);
+void s3_suspend_run(void *arg);
+void s3_commit_run(void *arg);
+void s3_abort_run(void *arg);
+
+/*
+ * Put the rest of the upload, and what a later process has to know, into
+ * {id}.part: then next(sink), base.err set if it failed. And bring that rest back
+ * into the upload.
+ */
+void s3_tail_put(struct s3_sink *sink, s3_sink_fn *next);
+void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next);
+
+/* The store's operations of committed objects; as in struct sink_type. */
+void s3_check(struct store_probe *probe, struct loop *loop);
+void s3_find(struct store_lookup *lookup, struct loop *loop);
+void s3_remove(struct store_lookup *lookup, struct loop *loop);
+void s3_list(struct store_list *list, struct loop *loop);
+struct source *s3_source_new(const struct store_lookup *found);
+void s3_source_next(struct source *source);
+void s3_source_free(struct source *source);
+
+/* A number that two contents of one key hardly share. */
+uint64_t s3_etag_hash(const char *etag);
+
+#endif

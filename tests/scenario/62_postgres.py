@@ -1,0 +1,631 @@
+"""The postgres store: whole or not at all, whatever the database does."""
+import base64
+import hashlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import postgres
+from client import Client, Closed, fetch, get, head, wait_until
+from harness import Reader, Scenario, payload, sha256, slow
+
+PATCH_TYPE = "Content-Type: application/offset+octet-stream"
+ID = "0190a000-0000-7000-8000-0000000000%02x"
+CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
+MIB = 1 << 20
+
+
+def digest_field(data):
+    value = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    return f"Repr-Digest: sha-256=:{value}:"
+
+
+def stage(reader, object_id, data, *fields):
+    return fetch(reader.port, "PUT", f"/objects/{object_id}", *fields,
+                 body=data)
+
+
+def commit(reader, object_id, data):
+    return fetch(reader.port, "POST", f"/objects/{object_id}/commit",
+                 digest_field(data), body=b"")
+
+
+class PgScenario(Scenario):
+    """A scenario with a database of its own, on the shared server."""
+
+    cluster_settings = None     # those of a private server
+
+    def setUp(self):
+        super().setUp()
+        if self.cluster_settings is None:
+            self.cluster = postgres.shared()
+        else:
+            self.cluster = postgres.Cluster(**self.cluster_settings).start()
+            self.addCleanup(self.cluster.remove)
+        self.database = self.cluster.create_database()
+
+    def pg_reader(self, database=None, **settings):
+        database = database or self.database
+        return self.reader(**{**database.env(), "READER_STORE": "postgres",
+                              "READER_FILE_DIR": None, **settings})
+
+    def store(self, reader, object_id, data, *fields):
+        answer = stage(reader, object_id, data, *fields)
+        self.assertEqual(answer.status, 200, answer)
+        answer = commit(reader, object_id, data)
+        self.assertEqual(answer.status, 201, answer)
+
+    def rows(self, what="object", where="true"):
+        return int(self.database.value(f"SELECT count(*) FROM "
+                                       f"stream_broadcast.{what} WHERE {where}"))
+
+    def assert_clean(self, n_objects=0):
+        """Only what is committed has rows, soon."""
+        def is_clean():
+            return (self.rows("object", "state <> 3"),
+                    self.rows("object", "state = 3"),
+                    self.rows("chunk", "object NOT IN (SELECT key FROM "
+                              "stream_broadcast.object WHERE state = 3)")
+                    ) == (0, n_objects, 0)
+        wait_until(is_clean, "nothing is left of what was not committed", 30)
+
+
+class Api(PgScenario):
+    """What every store does, through a real database."""
+
+    def test_sizes_around_a_row_come_back_byte_for_byte(self):
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        for i, size in enumerate((0, 1, CHUNK - 1, CHUNK, CHUNK + 1,
+                                  2 * CHUNK, 64 * CHUNK - 1, 64 * CHUNK + 1,
+                                  3 * MIB + 17)):
+            data = payload(size, seed=i)
+            self.store(box, ID % i, data)
+            self.assert_stored(box, ID % i, data)
+        self.assert_clean(9)
+
+    def test_every_kind_of_range_is_exact(self):
+        box = self.pg_reader()
+        data = payload(100 * CHUNK + 5)
+        self.store(box, ID % 1, data)
+        last = len(data) - 1
+        for first, end in ((0, 0), (0, CHUNK - 1), (0, CHUNK), (1, 2),
+                           (CHUNK - 1, CHUNK), (CHUNK, CHUNK),
+                           (8 * CHUNK - 1, 8 * CHUNK), (5, 70 * CHUNK + 3),
+                           (last, last), (0, last), (100 * CHUNK, last)):
+            answer = box.content(ID % 1, f"Range: bytes={first}-{end}")
+            self.assertEqual(answer.status, 206)
+            self.assertEqual(answer.headers["content-range"],
+                             f"bytes {first}-{end}/{len(data)}")
+            self.assertEqual(sha256(answer.body),
+                             sha256(data[first:end + 1]), (first, end))
+        self.assertEqual(box.content(ID % 1, "Range: bytes=-7").body,
+                         data[-7:])
+        self.assertEqual(
+            box.content(ID % 1, f"Range: bytes={len(data)}-").status, 416)
+
+    def test_what_is_cut_off_is_resumed_where_it_stopped(self):
+        box = self.pg_reader()
+        data = payload(10 * CHUNK + 100)
+        offset = 0
+        stage(box, ID % 1, data[:5])
+        for end in (5, 6, CHUNK, CHUNK + 3, 3 * CHUNK, len(data)):
+            if end == 5:
+                offset = end
+                continue
+            answer = fetch(box.port, "PATCH", f"/objects/{ID % 1}",
+                           f"Upload-Offset: {offset}", PATCH_TYPE,
+                           body=data[offset:end])
+            self.assertEqual(answer.status, 204, answer)
+            offset = end
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assert_stored(box, ID % 1, data)
+        self.assert_clean(1)
+
+    def test_an_upload_that_ends_in_the_middle_leaves_nothing(self):
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        client = Client(box.port)
+        client.send(head("PUT", f"/objects/{ID % 1}",
+                         "Content-Length: 9000000"), payload(4000000))
+        wait_until(lambda: self.rows("chunk"), "chunks are there")
+        self.assert_nothing_visible(box)
+        client.reset()
+        self.assert_clean()
+
+    def test_a_slow_client_holds_no_connection_and_no_transaction(self):
+        box = self.pg_reader(READER_DB_CONNECTIONS=1)
+        data = payload(4 * CHUNK)
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"),
+                        data[:2 * CHUNK + 9])
+            wait_until(lambda: self.rows("chunk") == 2,
+                       "an idle slice is committed")
+            self.store(box, ID % 2, b"meanwhile")
+            client.send(data[2 * CHUNK + 9:])
+            self.assertEqual(client.response().status, 200)
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assert_stored(box, ID % 1, data)
+
+    def test_a_player_that_stops_holds_no_connection_and_no_memory(self):
+        box = self.pg_reader(READER_DB_CONNECTIONS=1,
+                             READER_WRITE_TIMEOUT_MS=60000)
+        data = payload(16 * MIB)
+        self.store(box, ID % 1, data)
+        players = [Client(box.port, receive_buffer=4096) for _ in range(8)]
+        for player in players:
+            player.request("GET", f"/objects/{ID % 1}")
+            player.take(1000)
+        self.store(box, ID % 2, b"others go on")
+        before = box.rss()
+        idle = ("SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' "
+                "AND usename = 'reader'")
+        wait_until(lambda: self.database.value(idle) == "0",
+                   "no transaction is open")
+        self.assertLess(box.rss() - before, 4 * MIB)
+        for player in players:
+            player.close()
+        self.assert_stored(box, ID % 1, data)
+
+    def test_deleting_during_a_playback_cuts_it_short_visibly(self):
+        box = self.pg_reader()
+        data = payload(64 * MIB)
+        self.store(box, ID % 1, data)
+        with Client(box.port, receive_buffer=4096) as player:
+            player.request("GET", f"/objects/{ID % 1}")
+            player.take(1000)
+            answer = fetch(box.port, "DELETE", f"/objects/{ID % 1}")
+            self.assertEqual(answer.status, 204)
+            self.assertLess(1000 + len(player.rest()), len(data))
+        self.assert_clean()
+
+    def test_metadata_and_mistyped_words_are_found(self):
+        box = self.pg_reader()
+        for i, name in enumerate(("Bohemian Rhapsody.flac", "A Night at the "
+                                  "Opera.flac", "100%_sure.txt", "naïve.txt")):
+            self.store(box, ID % i, payload(10, seed=i),
+                       "Content-Disposition: attachment; filename*=UTF-8''" +
+                       "".join(f"%{b:02x}" for b in name.encode()))
+
+        def names(query):
+            answer = get(box.port, f"/objects?q={query}")
+            self.assertEqual(answer.status, 200, answer)
+            return [o["name"] for o in answer.json()["objects"]]
+        self.assertEqual(names("bohemain"), ["Bohemian Rhapsody.flac"])
+        self.assertEqual(names("rhapsod"), ["Bohemian Rhapsody.flac"])
+        self.assertEqual(names("hemia"), ["Bohemian Rhapsody.flac"])
+        self.assertEqual(names("OPERA"), ["A Night at the Opera.flac"])
+        self.assertEqual(names("100%25_s"), ["100%_sure.txt"])
+        self.assertEqual(names("NA%C3%8FVE"), ["naïve.txt"])
+        self.assertEqual(names("zzzz"), [])
+        for hostile in ("'%20OR%201=1--", "%25", "_", "%5C", "%27;DROP%20TABLE"
+                        "%20object;--", "$1", "%24%24", "%00" * 0 + "%EF%BF%BD"):
+            self.assertEqual(get(box.port,
+                                 f"/objects?q={hostile}").status, 200, hostile)
+        self.assertEqual(len(box.objects()), 4)
+
+
+class TwoWriters(PgScenario):
+    """Rows 52, 77 and 78: the same identifier at the same time."""
+
+    def test_two_readers_of_one_database_publish_an_object_once(self):
+        boxes = [self.pg_reader(), self.pg_reader()]
+        for i in range(20):
+            blobs = [payload(20000, seed=i), payload(20000, seed=i + 1000)]
+            for box, blob in zip(boxes, blobs):
+                self.assertEqual(stage(box, ID % i, blob).status, 200)
+            answers = [None, None]
+
+            def publish(k, box, blob, i=i, answers=answers):
+                answers[k] = commit(box, ID % i, blob)
+            threads = [threading.Thread(target=publish, args=(k, box, blob))
+                       for k, (box, blob) in enumerate(zip(boxes, blobs))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(sorted(a.status for a in answers), [201, 409],
+                             answers)
+            won = blobs[[a.status for a in answers].index(201)]
+            for box in boxes:
+                self.assert_stored(box, ID % i, won)
+        self.assert_clean(20)
+
+    def test_the_same_content_may_be_committed_by_both(self):
+        boxes = [self.pg_reader(), self.pg_reader()]
+        data = payload(50000)
+        for box in boxes:
+            self.assertEqual(stage(box, ID % 1, data).status, 200)
+        self.assertEqual(commit(boxes[0], ID % 1, data).status, 201)
+        self.assertIn(commit(boxes[1], ID % 1, data).status, (200, 201))
+        self.assert_stored(boxes[1], ID % 1, data)
+        self.assert_clean(1)
+
+
+class Start(PgScenario):
+    """Migrations, wrong settings, servers that are not there yet."""
+
+    def test_three_readers_start_at_once_on_an_empty_database(self):
+        boxes = [self.pg_reader(wait=False) for _ in range(3)]
+        for box in boxes:
+            box.wait_ready()
+        self.assertEqual(self.rows("migration"), 1)
+        self.assertEqual(self.rows("instance"), 3)
+        self.store(boxes[0], ID % 1, b"one")
+        self.assert_stored(boxes[2], ID % 1, b"one")
+
+    def expect_refusal(self, *words, **settings):
+        box = self.pg_reader(wait=False, READER_DB_START_TIMEOUT_MS=0,
+                             **settings)
+        box.may_fail = True
+        self.assertNotEqual(box.wait(), 0)
+        for word in words:
+            self.assertIn(word, box.log())
+
+    def test_a_newer_schema_stops_the_start(self):
+        self.pg_reader().stop()
+        self.database.query("INSERT INTO stream_broadcast.migration "
+                            "VALUES (999)")
+        self.expect_refusal("999", "newer")
+
+    def test_what_is_wrong_with_the_settings_is_said(self):
+        self.expect_refusal("password authentication failed",
+                            DB_PASSWORD="wrong")
+        self.expect_refusal("does not exist", DB_NAME="nowhere")
+        self.expect_refusal("not known", DB_HOST="no-such-host.invalid")
+        self.expect_refusal("Connection refused", DB_PORT=self.dead_port())
+
+    def test_a_server_that_starts_later_is_waited_for(self):
+        cluster = postgres.Cluster().start()
+        self.addCleanup(cluster.remove)
+        database = cluster.create_database()
+        cluster.stop()
+        box = self.pg_reader(database, wait=False)
+        wait_until(lambda: box.log_lines("database_down"), "it is said")
+        cluster.start()
+        box.wait_ready()
+
+    def test_libpq_variables_work_as_well(self):
+        env = self.database.env()
+        box = self.reader(READER_STORE="postgres", READER_FILE_DIR=None,
+                          PGHOST=env["DB_HOST"], PGPORT=env["DB_PORT"],
+                          PGDATABASE=env["DB_NAME"], PGUSER=env["DB_USER"],
+                          PGPASSWORD=env["DB_PASSWORD"])
+        self.store(box, ID % 1, b"one")
+        self.assert_clean(1)
+
+
+class Faults(PgScenario):
+    """Rows 46 to 53, each on a server of its own."""
+
+    cluster_settings = {}
+
+    def start_upload(self, box, object_id, sent, size):
+        client = Client(box.port)
+        client.send(head("PUT", f"/objects/{object_id}",
+                         f"Content-Length: {size}"), sent)
+        wait_until(lambda: self.rows("chunk"), "chunks are there")
+        return client
+
+    def expect_failure(self, client, rest):
+        """The upload is answered with 5xx, or its connection ends."""
+        try:
+            client.send(rest)
+        except OSError:
+            pass
+        try:
+            answer = client.response()
+            self.assertGreaterEqual(answer.status, 500, answer)
+            return answer
+        except Closed:
+            return None
+
+    def restart_in_the_middle(self, stop):
+        """While bytes flow all the time; what is answered has to be true."""
+        box = self.pg_reader(READER_DB_SLICE_BYTES="256K")
+        self.store(box, ID % 1, b"kept")
+        data = payload(16 * MIB)
+        client = self.start_upload(box, ID % 2, data[:MIB], len(data))
+        answers = []
+        sender = threading.Thread(target=lambda: answers.append(
+            self.finish(client, data[MIB:])))
+        sender.start()
+        stop()
+        self.cluster.start()
+        sender.join()
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+        if answers[0] is not None and answers[0].status == 200:
+            self.assertEqual(commit(box, ID % 2, data).status, 201)
+            self.assert_stored(box, ID % 2, data)
+        else:
+            self.assert_clean(1)
+            self.store(box, ID % 2, data)
+        self.assert_stored(box, ID % 1, b"kept")
+        self.assert_stored(box, ID % 2, data)
+
+    def finish(self, client, rest):
+        """Send the rest in small pieces; the answer, or None."""
+        try:
+            for at in range(0, len(rest), 65536):
+                client.send(rest[at:at + 65536])
+        except OSError:
+            pass
+        try:
+            return client.response()
+        except Closed:
+            return None
+
+    def test_an_upload_that_waits_survives_a_restart(self):
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        data = payload(4 * MIB)
+        client = self.start_upload(box, ID % 1, data[:2 * MIB], len(data))
+        wait_until(lambda: self.rows("chunk") == 2 * MIB // CHUNK,
+                   "all slices are committed")
+        self.cluster.restart("fast")
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+        client.send(data[2 * MIB:])
+        self.assertEqual(client.response().status, 200)
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assert_stored(box, ID % 1, data)
+
+    def test_a_slice_that_a_crash_lost_fails_its_object(self):
+        """As if the last asynchronous commits had not reached the disk."""
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        data = payload(4 * MIB)
+        client = self.start_upload(box, ID % 1, data[:2 * MIB], len(data))
+        wait_until(lambda: self.rows("chunk") == 2 * MIB // CHUNK,
+                   "all slices are committed")
+        self.database.query(
+            "BEGIN; DELETE FROM stream_broadcast.chunk WHERE seq >= 100; "
+            "UPDATE stream_broadcast.object SET n_chunks = 90; COMMIT")
+        answer = self.expect_failure(client, data[2 * MIB:])
+        self.assertIn("gone from the database", answer.json()["detail"])
+        self.assert_clean()
+
+    def test_a_fast_restart_in_the_middle_leaves_nothing(self):
+        self.restart_in_the_middle(lambda: self.cluster.stop("fast"))
+
+    def test_an_immediate_stop_in_the_middle_leaves_nothing(self):
+        self.restart_in_the_middle(lambda: self.cluster.stop("immediate"))
+
+    def test_a_crash_in_the_middle_leaves_nothing(self):
+        self.restart_in_the_middle(self.cluster.kill9)
+
+    def test_readyz_says_why_and_recovers(self):
+        box = self.pg_reader()
+        self.cluster.stop()
+        answer = get(box.port, "/readyz")
+        self.assertEqual(answer.status, 503)
+        self.assertIn(b"database", answer.body)
+        self.assertEqual(stage(box, ID % 1, b"x").status // 100, 5)
+        self.cluster.start()
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "it is ready again", 30)
+        self.store(box, ID % 1, b"x")
+
+    def test_a_stopped_backend_is_back_pressure_and_quorum_goes_on(self):
+        slow_box = self.pg_reader(READER_DB_TIMEOUT_MS=60000,
+                                  READER_DB_CONNECTIONS=1)
+        good = self.readers(2)
+        front = self.broadcaster([slow_box, *good], BROADCASTER_QUORUM=2,
+                                 BROADCASTER_LAG_TIMEOUT_MS=300)
+        data = payload(64 * MIB)
+        client = self.upload(front)
+        client.send(head("PUT", "/broadcast/x.bin",
+                         f"Content-Length: {len(data)}"), data[:MIB])
+        wait_until(lambda: self.rows("chunk"), "chunks are there")
+        before = slow_box.rss()
+        [backend] = self.reader_backends()
+        self.cluster.pause(backend)
+        client.send(data[MIB:])
+        answer = client.response()
+        self.assertEqual(answer.status, 201, answer)
+        self.assertEqual(sorted(answer.states().values()),
+                         ["committed", "committed", "detached"])
+        self.assertLess(slow_box.rss("VmHWM") - before, 4 * MIB)
+        self.cluster.resume(backend)
+        self.assert_clean()
+
+    def reader_backends(self):
+        """Those of the pool: the oldest one keeps house."""
+        rows = self.cluster.query(
+            "SELECT pid FROM pg_stat_activity WHERE usename = 'reader' "
+            "ORDER BY backend_start OFFSET 1")
+        return [int(pid) for [pid] in rows]
+
+    def test_a_backend_that_hangs_fails_the_object_in_time(self):
+        box = self.pg_reader(READER_DB_TIMEOUT_MS=500,
+                             READER_DB_CONNECTIONS=1)
+        data = payload(64 * MIB)
+        client = self.start_upload(box, ID % 1, data[:MIB], len(data))
+        backends = self.reader_backends()
+        for backend in backends:
+            self.cluster.pause(backend)
+        answer = self.expect_failure(client, data[MIB:])
+        self.assertIsNotNone(answer)
+        self.assertIn("in time", answer.json()["detail"])
+        for backend in backends:
+            self.cluster.resume(backend)
+        self.assert_clean()
+
+    def test_a_killed_backend_fails_its_object_only(self):
+        box = self.pg_reader(READER_DB_CONNECTIONS=2)
+        data = payload(8 * MIB)
+        client = Client(box.port)
+        client.send(head("PUT", f"/objects/{ID % 1}",
+                         f"Content-Length: {len(data)}"), data[:MIB])
+        copying = ("SELECT pid FROM pg_stat_activity WHERE state = 'active' "
+                   "AND query LIKE '%COPY chunk%' AND usename = 'reader'")
+        [[pid]] = wait_until(lambda: self.cluster.query(copying),
+                             "COPY runs")
+        self.cluster.query(f"SELECT pg_terminate_backend({pid})")
+        self.expect_failure(client, data[MIB:])
+        self.store(box, ID % 2, data)
+        self.assert_stored(box, ID % 2, data)
+        self.assert_clean(1)
+
+    def test_out_of_connections_is_503_before_a_byte(self):
+        box = self.pg_reader(READER_DB_CONNECTIONS=4)
+        self.database.query(
+            f'ALTER DATABASE "{self.database.name}" CONNECTION LIMIT 1')
+        self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
+                           "pg_stat_activity WHERE usename = 'reader'")
+        blocker = subprocess.Popen(
+            [str(postgres.bindir() / "psql"), self.database.url()],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        self.addCleanup(blocker.wait)
+        self.addCleanup(blocker.stdin.close)
+        wait_until(lambda: self.reader_sessions() == 1, "the place is taken")
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}", "Content-Length: 10",
+                             "Expect: 100-continue"))
+            answer = client.response()
+        self.assertEqual((answer.status // 100, answer.interim), (5, []))
+        self.assertIn("connections", answer.json()["detail"])
+
+    def reader_sessions(self):
+        return int(self.cluster.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'"))
+
+    def test_an_unknown_outcome_of_the_commit_is_settled(self):
+        """Row 53: the backend dies while the commit waits, in every way."""
+        box = self.pg_reader(READER_DB_CONNECTIONS=2)
+        for i in range(5):
+            data = payload(1000, seed=i)
+            self.assertEqual(stage(box, ID % i, data).status, 200)
+            locker = subprocess.Popen(
+                [str(postgres.bindir() / "psql"), "-q", self.database.url()],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+            locker.stdin.write("BEGIN; SELECT * FROM stream_broadcast.object "
+                               f"WHERE id = '{ID % i}' FOR UPDATE;\n")
+            locker.stdin.flush()
+            wait_until(lambda: self.database.value(
+                "SELECT count(*) FROM pg_locks WHERE mode = 'RowShareLock' "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = "
+                "current_database())") != "0", "the row is locked")
+            with Client(box.port) as client:
+                client.request("POST", f"/objects/{ID % i}/commit",
+                               digest_field(data), body=b"")
+                waiting = ("SELECT pid FROM pg_stat_activity WHERE "
+                           "wait_event_type = 'Lock' AND usename = 'reader'")
+                [[pid]] = wait_until(lambda: self.cluster.query(waiting),
+                                     "the commit waits")
+                self.cluster.query(f"SELECT pg_terminate_backend({pid})")
+                locker.communicate("COMMIT;\n")
+                answer = client.response()
+            self.assertEqual(answer.status, 201, answer)
+            self.assert_stored(box, ID % i, data)
+        self.assert_clean(5)
+
+    def test_a_killed_reader_leaves_nothing_after_its_restart(self):
+        """Row 69, for what was received and what was staged."""
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        self.store(box, ID % 1, b"kept")
+        stage(box, ID % 2, payload(100000))
+        client = self.start_upload(box, ID % 3, payload(4 * MIB), 8 * MIB)
+        box.kill()
+        client.close()
+        self.assertGreater(self.rows("object", "state <> 3"), 0)
+        wait_until(lambda: self.reader_sessions() == 0, "its sessions ended")
+        box.restart().wait_ready()
+        self.assert_clean(1)
+        self.assertEqual(self.rows("instance"), 1)
+        self.assert_stored(box, ID % 1, b"kept")
+
+    def test_a_living_reader_keeps_what_it_has_when_another_starts(self):
+        first = self.pg_reader()
+        data = payload(100000)
+        stage(first, ID % 1, data)
+        self.pg_reader()
+        self.assertEqual(commit(first, ID % 1, data).status, 201)
+        self.assert_stored(first, ID % 1, data)
+
+
+class DiskFull(PgScenario):
+    """Row 50: 507, the server lives, nothing is left."""
+
+    cluster_settings = {}
+
+    def setUp(self):
+        super().setUp()
+        self.mount = pathlib.Path(tempfile.mkdtemp(prefix="small-disk-"))
+        self.addCleanup(self.mount.rmdir)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", self.mount],
+            check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            self.skipTest(f"no tmpfs may be mounted here: {done.stderr}")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.mount],
+                        check=False)
+        self.cluster.give(self.mount)
+
+    def test_a_full_tablespace_fails_the_object_only(self):
+        box = self.pg_reader()
+        self.database.query(f"CREATE TABLESPACE small LOCATION '{self.mount}'")
+        self.database.query("ALTER TABLE stream_broadcast.chunk SET TABLESPACE "
+                            "small")
+        answer = stage(box, ID % 1, payload(40 * MIB))
+        self.assertEqual(answer.status, 507, answer)
+        self.assertIn("space", answer.json()["detail"])
+        self.assert_clean()
+        self.database.query("VACUUM FULL stream_broadcast.chunk")
+        self.store(box, ID % 2, b"small")
+        self.cluster.query("DROP DATABASE IF EXISTS none")
+
+
+class Copies(PgScenario):
+    """Dumps and replicas keep every object readable."""
+
+    cluster_settings = {"wal_level": "replica", "max_wal_senders": 4,
+                        "hot_standby": "on"}
+
+    def test_a_dump_restored_elsewhere_has_every_object(self):
+        box = self.pg_reader()
+        blobs = {ID % i: payload(i * 30000 + 1, seed=i) for i in range(5)}
+        for object_id, data in blobs.items():
+            self.store(box, object_id, data)
+        stage(box, ID % 9, b"never committed")
+        other = self.cluster.create_database()
+        dump = subprocess.run(
+            [str(postgres.bindir() / "pg_dump"), "-Fc", "-d",
+             self.database.url()], check=True, stdout=subprocess.PIPE).stdout
+        restored = subprocess.run(
+            [str(postgres.bindir() / "pg_restore"), "--no-owner", "-d",
+             other.url()], input=dump, check=False, capture_output=True)
+        self.assertEqual(restored.returncode, 0, restored.stderr)
+        copy = self.pg_reader(other)
+        for object_id, data in blobs.items():
+            self.assert_stored(copy, object_id, data)
+        self.store(copy, ID % 20, b"and it takes new ones")
+        wait_until(lambda: other.value(
+            "SELECT count(*) FROM stream_broadcast.object WHERE state <> 3")
+            == "0", "what was not committed is removed")
+
+    def test_a_replica_plays_and_refuses_uploads(self):
+        box = self.pg_reader()
+        data = payload(5 * MIB)
+        self.store(box, ID % 1, data)
+        replica = self.cluster.replica()
+        self.addCleanup(replica.remove)
+        copy = self.pg_reader(replica.database(self.database.name))
+        wait_until(lambda: copy.content(ID % 1).status == 200,
+                   "the replica has it")
+        self.assert_stored(copy, ID % 1, data)
+        answer = stage(copy, ID % 2, b"x")
+        self.assertEqual(answer.status, 503, answer)
+        self.assertIn("replica", answer.json()["detail"])
+        self.assertEqual(
+            fetch(copy.port, "DELETE", f"/objects/{ID % 1}").status, 503)
+        self.assert_stored(box, ID % 1, data)
+
+
+if __name__ == "__main__":
+    unittest.main()
