@@ -77,6 +77,17 @@ class S3Reader(Reader):
             return {k: len(o[0]) for k, o in self.place.objects.items()}
         return self.place.client().keys(self.bucket)
 
+    def contents(self):
+        """Keys of what clients sent; the others describe it."""
+        return {key: size for key, size in self.keys().items()
+                if not key.endswith((".json", ".part"))}
+
+    def key_of(self, object_id):
+        """Where its content is."""
+        [key] = [key for key in self.contents()
+                 if key.startswith(f"{self.prefix}{object_id}/")]
+        return key
+
     def uploads(self):
         """Multipart uploads that are neither complete nor aborted."""
         if isinstance(self.place, S3Peer):
@@ -178,10 +189,10 @@ class S3Scenario(Scenario):
         return done.stdout
 
     def read_by_aws(self, reader):
-        """Every object of the bucket: key -> SHA-256, as aws s3 cp has it."""
+        """Contents in the bucket: key -> SHA-256, as aws s3 cp has it."""
         folder = self.scratch(f"aws-{uuid.uuid4().hex[:6]}")
         self.aws(reader.place, "s3", "cp", "--recursive", "--only-show-errors",
-                 f"s3://{reader.bucket}/", folder)
+                 "--exclude", "*.json", f"s3://{reader.bucket}/", folder)
         found = {}
         for path in folder.rglob("*"):
             if path.is_file():
