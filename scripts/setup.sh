@@ -16,7 +16,8 @@ BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
     libcurl4-openssl-dev libssl-dev libjansson-dev libpq-dev libexpat1-dev"
 RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
-    nginx-light|nginx postgresql"
+    nginx-light|nginx postgresql radosgw ceph-mon ceph-osd
+    awscli|aws faketime|faketime"
 CHECK="clang|clang shellcheck|shellcheck"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
     valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
