@@ -6,17 +6,21 @@
 #include <stdio.h>
 
 #define LEAF_OF_NO_NAME "data"
+/* Swift appends up to 56 bytes to the key of an object that comes in parts. */
+#define ROOMY 960u
+#define LEAF_MIN 32u
 
 /* A key that is being written. */
 struct writing {
 	char *key;
 	size_t len;
+	size_t max;
 };
 
 /* All of it or nothing; false when it does not fit. */
 static bool add(struct writing *w, struct span text)
 {
-	if (text.len > S3_KEY_SIZE - 1 - w->len)
+	if (text.len > w->max - w->len)
 		return false;
 	memcpy(w->key + w->len, text.ptr, text.len);
 	w->len += text.len;
@@ -77,7 +81,7 @@ static void add_name(struct writing *w, struct span name)
 
 static struct writing begin(const char *prefix, const char *id, char *key)
 {
-	struct writing w = { .key = key, .len = 0 };
+	struct writing w = { .key = key, .max = S3_KEY_SIZE - 1 };
 
 	CHECK(add(&w, span_of(prefix)) && add(&w, span_of(id)));
 	return w;
@@ -89,6 +93,10 @@ void s3_key_of_content(const char *prefix, const char *id, const char *name,
 	struct writing w = begin(prefix, id, key);
 
 	CHECK(add(&w, SPAN_LIT("/")));
+	if (w.len + LEAF_MIN <= ROOMY)
+		w.max = ROOMY;
+	else if (w.len + LEAF_MIN < w.max)
+		w.max = w.len + LEAF_MIN;
 	add_name(&w, *name ? span_of(name) : SPAN_LIT(LEAF_OF_NO_NAME));
 }
 

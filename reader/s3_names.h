@@ -10,9 +10,10 @@
  *
  * A name is put into the key as it is, so that people find it there, but for
  * what gets lost on the way: control characters, the names "." and "..", empty
- * segments and bytes that are not UTF-8 are written as %XX, and what does not
- * fit into a key's 1,024 bytes is cut off between two characters. No name is
- * ever read back from a key: the description has it whole. Pure.
+ * segments and bytes that are not UTF-8 are written as %XX, and what would make
+ * the key longer than 960 bytes is cut off between two characters: S3 allows
+ * 1,024, Swift needs some of them for the parts of an upload. No name is ever read
+ * back from a key: the description has it whole. Pure.
  */
 #ifndef READER_S3_NAMES_H
 #define READER_S3_NAMES_H

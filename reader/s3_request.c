@@ -128,11 +128,13 @@ static bool may_try_again(const struct s3_request *r)
 static void wait_and_retry(struct s3_request *r)
 {
 	uint64_t ms = s3_engine_backoff_ms(r->engine, r->n_tries);
+	char key[120];		/* of a long one, enough to know it by its id */
 
+	snprintf(key, sizeof(key), "%s", r->key ? r->key : "");
 	metric_add(r->engine->n_retries, 1);
 	log_line(LOG_INFO, "s3_retry", LOG_STR("method", r->method),
-		 LOG_STR("key", r->key ? r->key : ""),
-		 LOG_U64("try", r->n_tries), LOG_U64("wait_ms", ms),
+		 LOG_STR("key", key), LOG_U64("try", r->n_tries),
+		 LOG_U64("wait_ms", ms),
 		 LOG_STR("reason", r->err.text));
 	timer_start(&r->timer, ms);
 }

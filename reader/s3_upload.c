@@ -12,6 +12,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define GROWTH 1250u	/* a part is at least this fraction of what was before */
+#define MAX_META 256
 #define HEX_MD5_SIZE (2 * DIGEST_MD5_BYTES + 1)
 
 enum s3_part_state { PART_FREE, PART_FILLING, PART_HASHING, PART_SENDING };
@@ -191,16 +192,16 @@ void s3_upload_free(struct s3_upload *u)
 /* ---- creating ------------------------------------------------------------- */
 
 /*
- * Such fields hold 2 KiB in all (S3), and the description has the name whole.
- * No escape is cut in two.
+ * Such a field may have 256 bytes (Swift; S3: 2 KiB in all), and the description
+ * has the name whole. No escape is cut in two.
  */
 static void cut_name(char *name)
 {
 	char *end;
 
-	if (strlen(name) < OBJECT_NAME_SIZE)
+	if (strlen(name) <= MAX_META)
 		return;
-	end = name + OBJECT_NAME_SIZE - 1;
+	end = name + MAX_META;
 	for (int i = 1; i <= 2; i++)
 		if (end[-i] == '%') {
 			end -= i;
