@@ -40,9 +40,7 @@ class Sizes(S3Scenario):
                           for i, e in listed.items()}, sent)
         for object_id, (size, digest) in sent.items():
             with self.subTest("by the reader", size=size):
-                answer = reader.content(object_id)
-                self.assertEqual((answer.status, len(answer.body),
-                                  sha256(answer.body)), (200, size, digest))
+                self.assertEqual(reader.download(object_id), (size, digest))
         self.assertEqual(reader.uploads(), [])
 
     def test_every_size_is_exact_in_ceph(self):
@@ -70,7 +68,7 @@ class Steps(S3Scenario):
                 self.assertEqual(self.box.content(ID % number).status, 404)
                 self.assertEqual(
                     self.box.commit(ID % number, data).status, 201)
-                self.assert_stored(self.box, ID % number, data)
+                self.assert_there(self.box, ID % number, data)
                 self.box.remove(ID % number)
 
     def test_commit_is_idempotent_and_checks_the_digest(self):
@@ -170,7 +168,7 @@ class Resuming(S3Scenario):
         self.assertEqual(answer.status, 204, answer)
         self.assertEqual(answer.headers["upload-offset"], str(len(self.data)))
         self.assertEqual(reader.commit(object_id, self.data).status, 201)
-        self.assert_stored(reader, object_id, self.data)
+        self.assert_there(reader, object_id, self.data)
         self.assertEqual(reader.uploads(), [])
 
     def test_pieces_of_any_size_become_one_object(self):
@@ -222,7 +220,7 @@ class Resuming(S3Scenario):
             with self.subTest(size=size):
                 self.assertIn(answer.status, (201, 404), answer)
                 if answer.status == 201:
-                    self.assert_stored(self.box, object_id, data)
+                    self.assert_there(self.box, object_id, data)
                 else:
                     self.assertEqual(self.box.content(object_id).status, 404)
 
@@ -273,14 +271,18 @@ class Keys(S3Scenario):
         self.assertEqual(len(reader.contents()), 1)
 
     def test_a_key_may_have_1024_bytes(self):
-        """By the longest prefix and the longest name."""
-        reader = self.s3_reader(READER_S3_PREFIX="ü+" * 327)
+        """By the longest prefix and the longest name.
+
+        Few bytes need escaping in XML: RGW cuts the Location of its answer in
+        the middle of an escape, and then the answer is malformed.
+        """
+        reader = self.s3_reader(READER_S3_PREFIX="ü+" + "k+" * 489)
         for number, data in enumerate((b"small", payload(PART + 1))):
             object_id = ID % number
             answer = reader.stage(object_id, data, name="n" * 1024)
             self.assert_staged(answer, data)
             self.assertEqual(reader.commit(object_id, data).status, 201)
-            self.assert_stored(reader, object_id, data)
+            self.assert_there(reader, object_id, data)
             self.assertEqual(len(reader.key_of(object_id).encode()), 1024)
         self.assertEqual({o["name"] for o in reader.objects().values()},
                          {"n" * 1024})
@@ -324,7 +326,7 @@ class Tls(S3Scenario):
 
     def test_an_unknown_ca_is_an_error_that_says_so(self):
         reader = self.s3_reader(READER_S3_ENDPOINT=rgw().tls_endpoint,
-                                wait=False).wait_live()
+                                READER_S3_RETRIES=1, wait=False).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         self.assertRegex(said.lower(), "certificate")
         self.assertGreaterEqual(reader.stage(ID % 1, b"x").status, 500)
@@ -350,7 +352,8 @@ class Refused(S3Scenario):
 
     def assert_says(self, words, place=None, **settings):
         """Both probe and upload fail, with all the words; nothing is left."""
-        reader = self.s3_reader(place, wait=False, **settings).wait_live()
+        reader = self.s3_reader(place, wait=False, READER_S3_RETRIES=1,
+                                **settings).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         answer = reader.stage(ID % 1, payload(PART + 1))
         self.assertGreaterEqual(answer.status, 400, answer)

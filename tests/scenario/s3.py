@@ -135,6 +135,22 @@ class S3Reader(Reader):
         return int(answer.headers["upload-offset"]) \
             if answer.status == 200 else None
 
+    def download(self, object_id):
+        """(size, SHA-256) of what it gives back, piece by piece."""
+        content, size = hashlib.sha256(), 0
+        with Client(self.port, timeout=120) as client:
+            client.request("GET", f"/objects/{object_id}")
+            status, _, fields = client.take_head()
+            if status != 200:
+                raise AssertionError(f"{status} for {object_id}")
+            while size < int(fields["content-length"]):
+                if not client.buffer and not client.fill():
+                    break
+                size += len(client.buffer)
+                content.update(client.buffer)
+                client.buffer = b""
+        return size, content.hexdigest()
+
     def remove(self, object_id):
         return fetch(self.port, "DELETE", f"/objects/{object_id}")
 
@@ -214,4 +230,8 @@ class S3Scenario(Scenario):
         self.assert_staged(reader.stage(object_id, data), data)
         answer = reader.commit(object_id, data)
         self.assertEqual(answer.status, 201, answer)
-        self.assert_stored(reader, object_id, data)
+        self.assert_there(reader, object_id, data)
+
+    def assert_there(self, reader, object_id, data):
+        self.assertEqual(reader.download(object_id),
+                         (len(data), hashlib.sha256(data).hexdigest()))
