@@ -202,6 +202,40 @@ void s3_remove(struct store_lookup *lookup, struct loop *loop)
 	start(&e, run_remove);
 }
 
+/* ---- suspended objects ---------------------------------------------------- */
+
+static void on_tail(void *arg, struct s3_request *r)
+{
+	struct errand *e = arg;
+	struct s3_tail_head *head = malloc(sizeof(*head));
+
+	if (!head)
+		err_set(e->err, ERR_MEMORY, "out of memory for a request");
+	else if (err_is_set(&r->err))
+		*e->err = r->err;
+	else if (s3_tail_read(r->answer, e->lookup->id, head, e->err) == 0)
+		e->lookup->object.size = head->offset;
+	free(head);
+	end(e);
+}
+
+static void run_find_suspended(void *arg)
+{
+	struct errand *e = arg;
+
+	s3_key_of_tail(e->engine->config.prefix, e->lookup->id, e->key);
+	s3_request_init(&e->request, e->engine, "GET", e->key);
+	s3_request_field(&e->request, "range", S3_TAIL_HEAD_RANGE);
+	s3_request_start(&e->request, on_tail, e);
+}
+
+void s3_find_suspended(struct store_lookup *lookup, struct loop *loop)
+{
+	struct errand e = errand_of(lookup, loop);
+
+	start(&e, run_find_suspended);
+}
+
 /* ---- check ---------------------------------------------------------------- */
 
 static void on_checked(void *arg, struct s3_request *r)

@@ -5,6 +5,7 @@
  *   s3_staging.c   open, write, stage, suspend
  *   s3_commit.c    commit, abort
  *   s3_tail.c      what a suspended object leaves in the bucket
+ *   s3_resume.c    going on from that, in another process
  *   s3_lookup.c    find, remove, check
  *   s3_source.c    content, range by range
  *   s3_list.c      pages of objects
@@ -61,6 +62,7 @@ struct s3_sink {
 	bool was_there;			/* an object of this id is */
 };
 
+/* The engine of a store of this kind. */
 static inline struct s3_engine *s3_engine_of(struct store *store)
 {
 	return ((struct s3_store *)store)->engine;
@@ -72,6 +74,9 @@ void s3_sink_post(struct s3_sink *sink, loop_fn *run);
 /* It has ended, well unless base.err is set. */
 void s3_sink_end(struct s3_sink *sink);
 
+/* Begin its upload: its name, which is part of the key, is known. */
+void s3_sink_init_upload(struct s3_sink *sink);
+
 /* Copy the upload's error, if it has one: true. */
 bool s3_sink_failed(struct s3_sink *sink);
 
@@ -82,6 +87,7 @@ void s3_stage_run(void *arg);
 void s3_suspend_run(void *arg);
 void s3_commit_run(void *arg);
 void s3_abort_run(void *arg);
+void s3_resume_run(void *arg);
 
 /*
  * Put the rest of the upload, and what a later process has to know, into
@@ -91,7 +97,27 @@ void s3_abort_run(void *arg);
 void s3_tail_put(struct s3_sink *sink, s3_sink_fn *next);
 void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next);
 
-/* The store's operations of committed objects; as in struct sink_type. */
+/* The first line of {id}.part. */
+struct s3_tail_head {
+	char name[OBJECT_NAME_SIZE];
+	char content_type[OBJECT_TYPE_SIZE];
+	char upload_id[512];
+	char digest_state[DIGEST_STATE_SIZE];
+	uint64_t offset;	/* bytes of the object, those of the tail too */
+	uint64_t tail;
+	unsigned int parts;
+	size_t len;		/* of the line */
+};
+
+/* Read it from the beginning of the tail. -1 with ERR_STORE when damaged. */
+int s3_tail_read(struct span bytes, const char *id, struct s3_tail_head *head,
+		 struct err *err) MUST_CHECK;
+
+/* "bytes=0-65535": as much of a tail as has its first line. */
+#define S3_TAIL_HEAD_RANGE "bytes=0-65535"
+
+/* The store's operations of objects; as in struct sink_type. */
+void s3_find_suspended(struct store_lookup *lookup, struct loop *loop);
 void s3_check(struct store_probe *probe, struct loop *loop);
 void s3_find(struct store_lookup *lookup, struct loop *loop);
 void s3_remove(struct store_lookup *lookup, struct loop *loop);

@@ -53,13 +53,18 @@ static bool will_be_held(const struct s3_sink *sink)
 	       sink->base.promised <= S3_HELD_BYTES;
 }
 
+void s3_sink_init_upload(struct s3_sink *sink)
+{
+	s3_upload_init(&sink->upload, sink->engine, &sink->base.object,
+		       sink->base.digest, on_upload_done, sink);
+	sink->upload.size_hint = sink->base.promised;
+}
+
 void s3_open_run(void *arg)
 {
 	struct s3_sink *sink = arg;
 
-	s3_upload_init(&sink->upload, sink->engine, &sink->base.object,
-		       sink->base.digest, on_upload_done, sink);
-	sink->upload.size_hint = sink->base.promised;
+	s3_sink_init_upload(sink);
 	sink->next = s3_sink_end;
 	if (will_be_held(sink))
 		s3_sink_end(sink);

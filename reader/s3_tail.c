@@ -122,3 +122,64 @@ void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next)
 	r->room_size = sink->tail_head + sink->tail_bytes;
 	s3_request_start(r, on_got, sink);
 }
+
+/* ---- read ----------------------------------------------------------------- */
+
+static bool take_text(json_t *json, const char *name, char *buf, size_t size)
+{
+	const char *text = json_string_value(json_object_get(json, name));
+
+	return text && span_to_string(span_of(text), buf, size);
+}
+
+static bool take_number(json_t *json, const char *name, uint64_t max,
+			uint64_t *number)
+{
+	json_t *value = json_object_get(json, name);
+	json_int_t n = json_integer_value(value);
+
+	*number = (uint64_t)n;
+	return json_is_integer(value) && n >= 0 && (uint64_t)n <= max;
+}
+
+static bool take_members(json_t *json, const char *id,
+			 struct s3_tail_head *head)
+{
+	char text[UUID_TEXT_SIZE];
+	uint64_t parts = 0;
+	bool good;
+
+	good = take_text(json, "id", text, sizeof(text)) &&
+	       strcmp(text, id) == 0 &&
+	       take_text(json, "name", head->name, sizeof(head->name)) &&
+	       take_text(json, "content_type", head->content_type,
+			 sizeof(head->content_type)) &&
+	       take_text(json, "upload_id", head->upload_id,
+			 sizeof(head->upload_id)) &&
+	       take_text(json, "sha256_state", head->digest_state,
+			 sizeof(head->digest_state)) &&
+	       take_number(json, "offset", INT64_MAX, &head->offset) &&
+	       take_number(json, "tail", head->offset, &head->tail) &&
+	       take_number(json, "parts", S3_MAX_PARTS, &parts);
+	head->parts = (unsigned int)parts;
+	return good && (parts == 0 || head->upload_id[0]);
+}
+
+int s3_tail_read(struct span bytes, const char *id, struct s3_tail_head *head,
+		 struct err *err)
+{
+	struct span line = span_cut(&bytes, '\n');
+	struct err reason = ERR_INIT;
+	json_t *json = json_parse_object(line, &reason);
+	bool good;
+
+	memset(head, 0, sizeof(*head));
+	good = json && take_members(json, id, head);
+	head->len = line.len + 1;
+	json_decref(json);
+	if (good)
+		return 0;
+	if (reason.code == ERR_MEMORY)
+		return err_set(err, ERR_MEMORY, "%s", reason.text);
+	return err_set(err, ERR_STORE, "%s.part is damaged", id);
+}

@@ -49,6 +49,8 @@ struct sink_type {
 	void (*find)(struct store_lookup *lookup, struct loop *loop);
 	void (*remove)(struct store_lookup *lookup, struct loop *loop);
 	void (*list)(struct store_list *list, struct loop *loop);
+	/* As store_find_suspended(); NULL when nothing survives the process. */
+	void (*find_suspended)(struct store_lookup *lookup, struct loop *loop);
 
 	/*
 	 * NULL in types whose lookups give an fd, or no content. Zeroed but for
@@ -65,6 +67,11 @@ struct sink_type {
 	/* Free the memory; after abort or commit, or when open never ran. */
 	void (*sink_free)(struct sink *sink);
 	void (*open)(struct sink *sink);
+	/*
+	 * As sink_resume(): fill in object, offset and digest. Of what is found
+	 * to be there, abort removes everything. NULL as find_suspended.
+	 */
+	void (*resume)(struct sink *sink);
 	/* Digests `bytes` itself, on the thread where it handles them. */
 	void (*write)(struct sink *sink, struct span bytes);
 	/* sink->object is complete: size, sha256, created_ms. */

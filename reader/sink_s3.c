@@ -177,6 +177,11 @@ static void s3_open_sink(struct sink *sink)
 	s3_sink_post((struct s3_sink *)sink, s3_open_run);
 }
 
+static void s3_resume(struct sink *sink)
+{
+	s3_sink_post((struct s3_sink *)sink, s3_resume_run);
+}
+
 static void s3_write(struct sink *sink, struct span bytes)
 {
 	((struct s3_sink *)sink)->bytes = bytes;
@@ -218,7 +223,9 @@ const struct sink_type sink_type_s3 = {
 	.source_free = s3_source_free,
 	.sink_new = s3_sink_new,
 	.sink_free = s3_sink_free,
+	.find_suspended = s3_find_suspended,
 	.open = s3_open_sink,
+	.resume = s3_resume,
 	.write = s3_write,
 	.stage = s3_stage,
 	.suspend = s3_suspend,
