@@ -67,6 +67,7 @@ class Gateway:
 
     def __init__(self, rgw, name, options):
         self.rgw = rgw
+        self.key, self.secret = rgw.key, rgw.secret
         self.port, self.tls_port = free_ports(2)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.tls_endpoint = f"https://127.0.0.1:{self.tls_port}"
@@ -96,8 +97,7 @@ class Gateway:
         self.daemon.kill()
 
     def client(self, key=None, secret=None):
-        return S3(self.endpoint, key or self.rgw.key,
-                  secret or self.rgw.secret)
+        return S3(self.endpoint, key or self.key, secret or self.secret)
 
 
 class Rgw(Service):

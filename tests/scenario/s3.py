@@ -106,18 +106,20 @@ class S3Reader(Reader):
     # ---- the object API ---------------------------------------------------------
 
     def stage(self, object_id, data, *fields, name="x.bin", chunked=False):
-        """PUT; the answer."""
-        fields = [f'Content-Disposition: attachment; filename="{name}"',
-                  *fields]
-        if not chunked:
-            return fetch(self.port, "PUT", f"/objects/{object_id}", *fields,
-                         body=data)
+        """PUT; the answer, also one that comes before everything is sent."""
+        length = "Transfer-Encoding: chunked" if chunked \
+            else f"Content-Length: {len(data)}"
         with Client(self.port, timeout=120) as client:
-            client.send(head("PUT", f"/objects/{object_id}", *fields,
-                             "Transfer-Encoding: chunked"))
-            for start in range(0, len(data), MIB):
-                client.send(chunk(data[start:start + MIB]))
-            client.send(LAST_CHUNK)
+            client.send(head(
+                "PUT", f"/objects/{object_id}", *fields, length,
+                f'Content-Disposition: attachment; filename="{name}"'))
+            try:
+                for start in range(0, len(data), MIB):
+                    piece = data[start:start + MIB]
+                    client.send(chunk(piece) if chunked else piece)
+                client.send(LAST_CHUNK if chunked else b"")
+            except ConnectionError:
+                pass
             return client.response()
 
     def commit(self, object_id, data):
