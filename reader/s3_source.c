@@ -205,8 +205,8 @@ void s3_source_next(struct source *base)
 		give(source);
 		return;
 	}
-	source->reading->loop = base->loop;
 	if (!source->has_begun) {
+		source->reading->loop = base->loop;
 		source->asked = base->at;
 		ask(source);
 	}
