@@ -84,6 +84,10 @@ class Gateway:
         """For virtual-host style: buckets are names below it."""
         return f"http://s3.localhost:{self.port}"
 
+    @property
+    def named_tls_endpoint(self):
+        return f"https://s3.localhost:{self.tls_port}"
+
     def start(self):
         self.daemon.start().wait_port(self.port)
         return self

@@ -33,17 +33,14 @@ class Sizes(S3Scenario):
         by_aws = self.read_by_aws(reader)
         self.assertEqual(len(by_aws), len(sent))
         for object_id, (size, digest) in sent.items():
-            [key] = [key for key in by_aws if object_id in key]
             with self.subTest(size=size, id=object_id):
-                self.assertEqual(by_aws[key], digest)
+                self.assertEqual(by_aws[reader.key_of(object_id)], digest)
         listed = reader.objects()
         self.assertEqual({i: (e["size"], e["sha256"])
                           for i, e in listed.items()}, sent)
         for object_id, (size, digest) in sent.items():
             with self.subTest("by the reader", size=size):
-                answer = reader.content(object_id)
-                self.assertEqual((answer.status, len(answer.body),
-                                  sha256(answer.body)), (200, size, digest))
+                self.assertEqual(reader.download(object_id), (size, digest))
         self.assertEqual(reader.uploads(), [])
 
     def test_every_size_is_exact_in_ceph(self):
@@ -71,7 +68,7 @@ class Steps(S3Scenario):
                 self.assertEqual(self.box.content(ID % number).status, 404)
                 self.assertEqual(
                     self.box.commit(ID % number, data).status, 201)
-                self.assert_stored(self.box, ID % number, data)
+                self.assert_there(self.box, ID % number, data)
                 self.box.remove(ID % number)
 
     def test_commit_is_idempotent_and_checks_the_digest(self):
@@ -171,7 +168,7 @@ class Resuming(S3Scenario):
         self.assertEqual(answer.status, 204, answer)
         self.assertEqual(answer.headers["upload-offset"], str(len(self.data)))
         self.assertEqual(reader.commit(object_id, self.data).status, 201)
-        self.assert_stored(reader, object_id, self.data)
+        self.assert_there(reader, object_id, self.data)
         self.assertEqual(reader.uploads(), [])
 
     def test_pieces_of_any_size_become_one_object(self):
@@ -196,7 +193,9 @@ class Resuming(S3Scenario):
                         self.data[:size])
             wait_until(reader.uploads, "an upload is in the bucket")
             client.reset()
-        return wait_until(lambda: reader.offset(ID % 1), "an offset")
+        wait_until(lambda: reader.metric("reader_uploads_active") == 0,
+                   "the request is over")
+        return reader.offset(ID % 1)
 
     def test_a_lost_connection_is_gone_on_with(self):
         self.assertLessEqual(self.cut(self.box, 2 * PART + 1000),
@@ -221,7 +220,7 @@ class Resuming(S3Scenario):
             with self.subTest(size=size):
                 self.assertIn(answer.status, (201, 404), answer)
                 if answer.status == 201:
-                    self.assert_stored(self.box, object_id, data)
+                    self.assert_there(self.box, object_id, data)
                 else:
                     self.assertEqual(self.box.content(object_id).status, 404)
 
@@ -263,25 +262,30 @@ class Keys(S3Scenario):
         data = payload(PART + 1)
         for number, content in enumerate((b"small", data)):
             self.assert_kept(reader, ID % number, content)
-            self.assertEqual(reader.keys().keys(), reader.keys().keys())
         for key in reader.keys():
             self.assertTrue(key.startswith(STRANGE), key)
         self.assertEqual(set(self.read_by_aws(reader).values()),
                          {sha256(b"small"), sha256(data)})
         self.assertEqual(len(reader.objects()), 2)
         self.assertEqual(reader.remove(ID % 1).status, 204)
-        self.assertEqual(len(reader.keys()), 1)
+        self.assertEqual(len(reader.contents()), 1)
 
     def test_a_key_may_have_1024_bytes(self):
-        reader = self.s3_reader()
-        self.assert_kept(reader, ID % 1, b"to see how long a key is")
-        [key] = reader.keys()
-        prefix = "ü" * ((1024 - len(key)) // 2)
-        prefix += "+" * (1024 - len(key) - len(prefix.encode()))
-        longest = self.s3_reader(READER_S3_PREFIX=prefix)
-        self.assert_kept(longest, ID % 1, payload(PART + 1))
-        [key] = longest.keys()
-        self.assertEqual(len(key.encode()), 1024)
+        """By the longest prefix and the longest name.
+
+        Few bytes need escaping in XML: RGW cuts the Location of its answer in
+        the middle of an escape, and then the answer is malformed.
+        """
+        reader = self.s3_reader(READER_S3_PREFIX="ü+" + "k+" * 489)
+        for number, data in enumerate((b"small", payload(PART + 1))):
+            object_id = ID % number
+            answer = reader.stage(object_id, data, name="n" * 1024)
+            self.assert_staged(answer, data)
+            self.assertEqual(reader.commit(object_id, data).status, 201)
+            self.assert_there(reader, object_id, data)
+            self.assertEqual(len(reader.key_of(object_id).encode()), 1024)
+        self.assertEqual({o["name"] for o in reader.objects().values()},
+                         {"n" * 1024})
 
     def test_one_bucket_may_have_several_stores(self):
         bucket = self.new_bucket(rgw())
@@ -295,7 +299,7 @@ class Keys(S3Scenario):
     def test_names_and_types_are_kept_whatever_is_in_them(self):
         reader = self.s3_reader()
         names = ["x y+z&a=b%20.bin", "ü/漢字/😀 - %C3", "n" * 1024,
-                 "é" * 512, "..", "a\tb", "'\\"]
+                 "é" * 512, "..", "a//b", "/", "'\\"]
         for number, name in enumerate(names):
             quoted = "".join(f"%{b:02X}" for b in name.encode())
             answer = fetch(
@@ -322,7 +326,7 @@ class Tls(S3Scenario):
 
     def test_an_unknown_ca_is_an_error_that_says_so(self):
         reader = self.s3_reader(READER_S3_ENDPOINT=rgw().tls_endpoint,
-                                wait=False).wait_live()
+                                READER_S3_RETRIES=1, wait=False).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         self.assertRegex(said.lower(), "certificate")
         self.assertGreaterEqual(reader.stage(ID % 1, b"x").status, 500)
@@ -334,7 +338,7 @@ class Tls(S3Scenario):
                                     READER_S3_PATH_STYLE="false",
                                     READER_S3_CA_FILE=rgw().ca)
             self.assert_kept(reader, ID % 1, payload(2 * PART + 1))
-            self.assertEqual(len(reader.keys()), 1)
+            self.assertEqual(len(reader.contents()), 1)
 
 
 def not_ready(reader):
@@ -348,7 +352,8 @@ class Refused(S3Scenario):
 
     def assert_says(self, words, place=None, **settings):
         """Both probe and upload fail, with all the words; nothing is left."""
-        reader = self.s3_reader(place, wait=False, **settings).wait_live()
+        reader = self.s3_reader(place, wait=False, READER_S3_RETRIES=1,
+                                **settings).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         answer = reader.stage(ID % 1, payload(PART + 1))
         self.assertGreaterEqual(answer.status, 400, answer)
