@@ -143,7 +143,6 @@ int main(int argc, char **argv)
 		     conn);
 	run(conn, "SET client_min_messages = warning");
 	make_table(conn, argv[3], argv[4]);
-	run(conn, "CHECKPOINT");
 	total = (size_t)strtoull(argv[1], NULL, 10) * 1000000;
 	began = now();
 	copy(conn, total, (size_t)strtoull(argv[2], NULL, 10),

@@ -107,7 +107,7 @@ void delivery_on_gone(struct delivery *d)
 
 void delivery_start(struct delivery *d, struct operation *op,
 		    const struct http_reply *reply,
-		    const struct store_lookup *found, uint64_t first,
+		    struct store_lookup *found, uint64_t first,
 		    uint64_t length)
 {
 	struct err err = ERR_INIT;

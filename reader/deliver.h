@@ -29,11 +29,11 @@ struct delivery {
 /*
  * Answer the operation's exchange with `length` bytes from `first` of what
  * `found` says, then operation_finish(). 503 when out of memory. `d` is zeroed;
- * reply and found are used during the call only.
+ * reply is used during the call only.
  */
 void delivery_start(struct delivery *d, struct operation *op,
 		    const struct http_reply *reply,
-		    const struct store_lookup *found, uint64_t first,
+		    struct store_lookup *found, uint64_t first,
 		    uint64_t length);
 
 /* The exchange's on_writable; also before the delivery has started. */

@@ -5,6 +5,7 @@
  * asked for goes into parameters, always. Parameters are numbered in the order in
  * which the fragments are added.
  */
+#include "reader/pg_schema.h"
 #include "reader/pg_store.h"
 
 #include "common/log.h"
@@ -99,15 +100,33 @@ static void on_found(void *arg, PGresult *result, const struct err *err)
 		err_set(&wanted->err, ERR_NOT_FOUND, "there is no such object");
 	else
 		pg_row_object(result, 0, &wanted->object, &wanted->handle);
-	PQclear(result);
+	if (!err_is_set(&wanted->err) && wanted->want_bytes &&
+	    !PQgetisnull(result, 0, PG_FIRST_CHUNK_COLUMN))
+		wanted->content = result;
+	else
+		PQclear(result);
 	end_lookup(l);
+}
+
+/* With the chunk that will be read first, to save its player a round trip. */
+static void bind_place(void *arg, struct pg_link *link)
+{
+	struct lookup *l = arg;
+	uint64_t chunk = l->wanted->hint / PG_CHUNK_BYTES;
+
+	pg_link_text(link, 0, l->wanted->id);
+	pg_link_number(link, 1,
+		       chunk < INT32_MAX ? (int64_t)chunk : INT32_MAX);
 }
 
 void pg_find(struct store_lookup *wanted, struct loop *loop)
 {
 	struct lookup *l = lookup_new(wanted, loop);
 
-	if (l)
+	if (l && wanted->want_bytes)
+		pg_call_run(&l->call, l->pool, PG_FIND_CHUNK, bind_place,
+			    on_found, l);
+	else if (l)
 		pg_call_run(&l->call, l->pool, PG_FIND, bind_id, on_found, l);
 }
 

@@ -25,9 +25,11 @@
 
 #include <libpq-fe.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* A tuple of 24 + 8 + 4 + 4 + 8112 = 8152 bytes; a page takes one of 8160. */
 #define PG_CHUNK_BYTES 8112u
+#define PG_MAX_BYTES ((uint64_t)INT32_MAX * PG_CHUNK_BYTES)	/* 15.8 TiB */
 
 /* The advisory locks of ours: first key of the two-key form. */
 #define PG_LOCK_CLASS 1396786499	/* "SBSC" */

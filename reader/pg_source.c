@@ -1,9 +1,13 @@
 /*
- * A range is fetched in slices of rows, each one statement: while one slice is
- * on its way to the client the next one is fetched, and a client that takes its
- * time holds neither a connection nor a transaction. The spans are libpq's own
- * memory of the result. The first slice is small, so that a player's first byte
- * comes soon.
+ * A range is fetched in slices of rows, each one statement: while one slice is on
+ * its way to the client the next ones are fetched, on connections of their own,
+ * so that the database works while we send; and a client that takes its time
+ * holds neither a connection nor a transaction. The spans are libpq's own memory
+ * of the results. The first row comes with the look-up, and slices grow from
+ * there, so that a player's first byte comes soon.
+ *
+ *    now        ahead[0]      ahead[1]
+ *   |sending|   |there|       |fetching|      next_row ─▶
  */
 #include "reader/pg_store.h"
 
@@ -12,26 +16,42 @@
 #include <stdlib.h>
 
 #define FIRST_ROWS 8u
-#define ROWS HTTP_CONTENT_PIECES	/* 507 KiB */
+#define ROWS 32u	/* 254 KiB */
+#define AHEAD 2u
+_Static_assert(ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
 
 /* Rows from `first` of the object's chunks. */
 struct slice {
 	uint64_t first;
 	size_t n_rows;
+	int column;		/* of the bytes in the result */
 	PGresult *result;	/* NULL: not there (yet) */
+};
+
+struct pg_source;
+
+/* A slice that is fetched, or waits for its turn. */
+struct fetch {
+	struct pg_source *source;
+	struct pg_call call;
+	struct slice slice;
+	bool running;
 };
 
 struct pg_source {
 	struct source base;
 	struct pg_pool *pool;
-	struct pg_call call;
 	int64_t key;
 	uint64_t size;		/* of the whole object */
 	struct slice now;	/* what the consumer has */
-	struct slice ahead;	/* what comes next */
-	bool fetching;
-	bool waiting;		/* the consumer waits for `ahead` */
-	struct err err;		/* of the fetch ahead */
+	struct fetch ahead[AHEAD];
+	size_t turn;		/* ahead[turn] comes next */
+	size_t n_ahead;		/* of them in use */
+	uint64_t next_row;	/* the first one that was not asked for */
+	size_t n_rows;		/* of the next slice */
+	bool waiting;		/* the consumer waits for ahead[turn] */
+	struct err err;		/* the first fetch that failed */
+	struct deferred refill;
 };
 
 static struct pg_source *of(struct source *source)
@@ -39,7 +59,15 @@ static struct pg_source *of(struct source *source)
 	return (struct pg_source *)(void *)source;
 }
 
-struct source *pg_source_new(const struct store_lookup *found)
+/* ---- what the look-up brought along --------------------------------------- */
+
+void pg_release(struct store_lookup *found)
+{
+	PQclear(found->content);
+	found->content = NULL;
+}
+
+struct source *pg_source_new(struct store_lookup *found)
 {
 	struct pg_source *source = calloc(1, sizeof(*source));
 
@@ -47,6 +75,15 @@ struct source *pg_source_new(const struct store_lookup *found)
 		return NULL;
 	source->key = (int64_t)found->handle;
 	source->size = found->object.size;
+	source->n_rows = FIRST_ROWS;
+	if (found->content) {
+		source->now = (struct slice){ .first = found->hint /
+						       PG_CHUNK_BYTES,
+					      .n_rows = 1,
+					      .column = PG_FIRST_CHUNK_COLUMN,
+					      .result = found->content };
+		found->content = NULL;
+	}
 	return &source->base;
 }
 
@@ -60,9 +97,12 @@ void pg_source_free(struct source *base)
 {
 	struct pg_source *source = of(base);
 
-	pg_call_cancel(&source->call);
+	loop_undefer(base->loop, &source->refill);
+	for (size_t i = 0; i < AHEAD; i++) {
+		pg_call_cancel(&source->ahead[i].call);
+		drop(&source->ahead[i].slice);
+	}
 	drop(&source->now);
-	drop(&source->ahead);
 	free(source);
 }
 
@@ -75,19 +115,20 @@ static size_t row_length(const struct pg_source *source, uint64_t row)
 	return left < PG_CHUNK_BYTES ? (size_t)left : PG_CHUNK_BYTES;
 }
 
+static size_t bytes_of(const struct slice *slice, size_t i)
+{
+	return (size_t)PQgetlength(slice->result, (int)i, slice->column);
+}
+
 /* All rows have to be there and whole: an object has no holes. */
-static int check_slice(const struct pg_source *source,
-		       const struct slice *slice, struct err *err)
+static bool is_whole(const struct pg_source *source, const struct slice *slice)
 {
 	bool good = (size_t)PQntuples(slice->result) == slice->n_rows;
 
 	for (size_t i = 0; good && i < slice->n_rows; i++)
-		good = (size_t)PQgetlength(slice->result, (int)i, 0) ==
+		good = bytes_of(slice, i) ==
 		       row_length(source, slice->first + i);
-	if (good)
-		return 0;
-	return err_set(err, ERR_STORE,
-		       "the object's bytes are not all there (any more)");
+	return good;
 }
 
 /* The part of row `i` that lies within the range. */
@@ -95,14 +136,14 @@ static struct span piece_of(const struct source *base,
 			    const struct slice *slice, size_t i)
 {
 	uint64_t begins = (slice->first + i) * PG_CHUNK_BYTES;
-	size_t len = (size_t)PQgetlength(slice->result, (int)i, 0), skip = 0;
+	size_t len = bytes_of(slice, i), skip = 0;
 
 	if (begins < base->at)
 		skip = (size_t)(base->at - begins);
 	if (begins + len > base->end)
 		len = (size_t)(base->end - begins);
-	return span_make(PQgetvalue(slice->result, (int)i, 0) + skip,
-			 len - skip);
+	return span_make(PQgetvalue(slice->result, (int)i, slice->column) +
+				 skip, len - skip);
 }
 
 static void fill_pieces(struct pg_source *source)
@@ -118,92 +159,132 @@ static void fill_pieces(struct pg_source *source)
 	base->at = at;
 }
 
-/* ---- slices -------------------------------------------------------------- */
+/* ---- fetching ------------------------------------------------------------ */
 
-static void on_fetched(void *arg, PGresult *result, const struct err *err);
+static void turn_over(struct pg_source *source);
+
+static void on_fetched(void *arg, PGresult *result, const struct err *err)
+{
+	struct fetch *fetch = arg;
+	struct pg_source *source = fetch->source;
+
+	fetch->running = false;
+	fetch->slice.result = result;
+	if (err && !err_is_set(&source->err))
+		source->err = *err;
+	else if (!err && !is_whole(source, &fetch->slice))
+		err_set(&source->err, ERR_STORE,
+			"the object's bytes are not all there (any more)");
+	if (source->waiting && fetch == &source->ahead[source->turn])
+		turn_over(source);
+}
 
 static void bind_slice(void *arg, struct pg_link *link)
 {
-	struct pg_source *source = arg;
+	struct fetch *fetch = arg;
+	uint64_t first = fetch->slice.first;
 
-	pg_link_number(link, 0, source->key);
-	pg_link_number(link, 1, (int64_t)source->ahead.first);
-	pg_link_number(link, 2, (int64_t)(source->ahead.first +
-					  source->ahead.n_rows));
+	pg_link_number(link, 0, fetch->source->key);
+	pg_link_number(link, 1, (int64_t)first);
+	pg_link_number(link, 2, (int64_t)(first + fetch->slice.n_rows));
 }
 
-/* Fetch the rows from `first`, when the range has any. */
-static void fetch(struct pg_source *source, uint64_t first, size_t n_rows)
+/* The next rows of the range, into a free place. */
+static void start_fetch(struct pg_source *source, uint64_t n_left)
 {
+	size_t place = (source->turn + source->n_ahead) % AHEAD;
+	struct fetch *fetch = &source->ahead[place];
+	size_t n_rows = source->n_rows < n_left ? source->n_rows
+						: (size_t)n_left;
+
+	fetch->source = source;
+	fetch->slice = (struct slice){ .first = source->next_row,
+				       .n_rows = n_rows };
+	fetch->running = true;
+	source->n_ahead++;
+	source->next_row += n_rows;
+	source->n_rows = 4 * source->n_rows < ROWS ? 4 * source->n_rows : ROWS;
+	pg_call_run(&fetch->call, source->pool, PG_CHUNKS, bind_slice,
+		    on_fetched, fetch);
+}
+
+/* Fetch as far ahead as is allowed. */
+static void refill(void *arg)
+{
+	struct pg_source *source = arg;
 	uint64_t behind = (source->base.end + PG_CHUNK_BYTES - 1) /
 			  PG_CHUNK_BYTES;
 
-	if (first >= behind)
-		return;
-	if (n_rows > behind - first)
-		n_rows = (size_t)(behind - first);
-	source->ahead.first = first;
-	source->ahead.n_rows = n_rows;
-	source->fetching = true;
-	pg_call_run(&source->call, source->pool, PG_CHUNKS, bind_slice,
-		    on_fetched, source);
+	while (source->n_ahead < AHEAD && source->next_row < behind &&
+	       !err_is_set(&source->err))
+		start_fetch(source, behind - source->next_row);
 }
 
-static size_t next_length(size_t n_rows)
+/* ---- handing over -------------------------------------------------------- */
+
+/* What is `now` goes to the consumer, before anything more is asked for. */
+static void hand_over(struct pg_source *source)
 {
-	return 4 * n_rows < ROWS ? 4 * n_rows : ROWS;
+	fill_pieces(source);
+	loop_defer(source->base.loop, &source->refill, refill, source);
+	source_end(&source->base);
 }
 
-/* Hand over the slice that was fetched, and fetch the one behind it. */
 static void turn_over(struct pg_source *source)
 {
-	struct source *base = &source->base;
+	struct fetch *fetch = &source->ahead[source->turn];
 
 	source->waiting = false;
 	drop(&source->now);
 	if (err_is_set(&source->err)) {
-		base->err = source->err;
-		source_end(base);
+		source->base.err = source->err;
+		source_end(&source->base);
 		return;
 	}
-	source->now = source->ahead;
-	source->ahead.result = NULL;
-	fill_pieces(source);
-	fetch(source, source->now.first + source->now.n_rows,
-	      next_length(source->now.n_rows));
-	source_end(base);
+	source->now = fetch->slice;
+	fetch->slice.result = NULL;
+	source->turn = (source->turn + 1) % AHEAD;
+	source->n_ahead--;
+	hand_over(source);
 }
 
-static void on_fetched(void *arg, PGresult *result, const struct err *err)
+/* The row of the look-up, if it is where the range begins. */
+static bool begin_with_lookup(struct pg_source *source)
 {
-	struct pg_source *source = arg;
+	struct slice *now = &source->now;
 
-	source->fetching = false;
-	source->ahead.result = result;
-	if (err)
-		source->err = *err;
-	else if (check_slice(source, &source->ahead, &source->err) < 0)
-		drop(&source->ahead);
-	if (source->waiting)
-		turn_over(source);
+	source->next_row = source->base.at / PG_CHUNK_BYTES;
+	if (!now->result)
+		return false;
+	if (now->first != source->next_row || !is_whole(source, now)) {
+		drop(now);
+		return false;
+	}
+	source->next_row++;
+	hand_over(source);
+	return true;
+}
+
+static bool begin(struct pg_source *source)
+{
+	struct source *base = &source->base;
+
+	source->pool = pg_store_pool(base->store, base->loop, &base->err);
+	if (!source->pool)
+		source_end(base);
+	return !source->pool || begin_with_lookup(source);
 }
 
 void pg_source_next(struct source *base)
 {
 	struct pg_source *source = of(base);
 
-	if (!source->pool)
-		source->pool = pg_store_pool(base->store, base->loop,
-					     &base->err);
-	if (!source->pool) {
-		source_end(base);
+	if (!source->pool && begin(source))
 		return;
-	}
-	if (source->ahead.result || err_is_set(&source->err)) {
-		turn_over(source);
-		return;
-	}
 	source->waiting = true;
-	if (!source->fetching)
-		fetch(source, base->at / PG_CHUNK_BYTES, FIRST_ROWS);
+	refill(source);
+	/* A fetch that failed at once has handed over already. */
+	if (source->waiting && (err_is_set(&source->err) ||
+				!source->ahead[source->turn].running))
+		turn_over(source);
 }

@@ -10,6 +10,9 @@
 
 #include "reader/sink.h"
 
+/* The column behind those, in FIND_CHUNK. */
+#define PG_FIRST_CHUNK_COLUMN 10
+
 /* States of a row of `object`; the column `state`. */
 enum pg_state {
 	PG_RECEIVING = 1,	/* chunks arrive */
@@ -62,6 +65,11 @@ enum pg_state {
 	X(FORGET, 1, "DELETE FROM object WHERE key = $1::bigint AND state = 4") \
 	X(FIND, 1,                                                             \
 	  "SELECT " PG_OBJECT_COLUMNS " FROM object "                          \
+	  "WHERE id = $1::uuid AND state = 3")                                 \
+	/* id, sequence number: the object, and that chunk if it has it */    \
+	X(FIND_CHUNK, 2,                                                       \
+	  "SELECT " PG_OBJECT_COLUMNS ", data FROM object LEFT JOIN chunk ON " \
+	  "chunk.object = object.key AND seq = $2::integer "                   \
 	  "WHERE id = $1::uuid AND state = 3")                                 \
 	/* key, first sequence number, and behind the last */                 \
 	X(CHUNKS, 3,                                                           \

@@ -1,7 +1,7 @@
 /*
  * pg_store.h - what the files of the postgres store share; only for them
  *
- *   sink_postgres.c  the store, and objects on their way in
+ *   sink_postgres.c  the store, and objects on their way in (pg_sink.h)
  *   pg_rows.c        bytes as rows of COPY
  *   pg_source.c      committed objects on their way out
  *   pg_catalog.c     find, list, search
@@ -68,8 +68,9 @@ void pg_row_object(const PGresult *result, int row, struct object *object,
 /* ---- pg_source.c --------------------------------------------------------- */
 
 /* The sink_type's functions of these names. */
-struct source *pg_source_new(const struct store_lookup *found);
+struct source *pg_source_new(struct store_lookup *found);
 void pg_source_next(struct source *source);
 void pg_source_free(struct source *source);
+void pg_release(struct store_lookup *found);
 
 #endif

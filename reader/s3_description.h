@@ -4,7 +4,7 @@
  * One line of JSON: id, name, content_type, size, sha256, created_at (RFC 3339),
  * title, creator, metadata, and the key of the content. It is an object of its
  * own because S3 fixes the metadata of an upload at its beginning, when the
- * digest and the size are not known yet; see docs/design/0008.
+ * digest and the size are not known yet; see docs/design/0009.
  */
 #ifndef READER_S3_DESCRIPTION_H
 #define READER_S3_DESCRIPTION_H

@@ -122,7 +122,7 @@ void s3_check(struct store_probe *probe, struct loop *loop);
 void s3_find(struct store_lookup *lookup, struct loop *loop);
 void s3_remove(struct store_lookup *lookup, struct loop *loop);
 void s3_list(struct store_list *list, struct loop *loop);
-struct source *s3_source_new(const struct store_lookup *found);
+struct source *s3_source_new(struct store_lookup *found);
 void s3_source_next(struct source *source);
 void s3_source_free(struct source *source);
 

@@ -175,7 +175,7 @@ static void on_back(void *arg)
 		give(source);
 }
 
-struct source *s3_source_new(const struct store_lookup *found)
+struct source *s3_source_new(struct store_lookup *found)
 {
 	struct s3_source *source = calloc(1, sizeof(*source));
 	struct reading *reading = calloc(1, sizeof(*reading));
@@ -205,8 +205,8 @@ void s3_source_next(struct source *base)
 		give(source);
 		return;
 	}
-	source->reading->loop = base->loop;
 	if (!source->has_begun) {
+		source->reading->loop = base->loop;
 		source->asked = base->at;
 		ask(source);
 	}

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define LIST_DEFAULT 100u
 
@@ -120,6 +119,7 @@ static void send_content(struct serve *s, const struct http_reply *reply,
 	if (fd < 0) {
 		delivery_start(&s->delivery, &s->op, reply, &s->lookup, first,
 			       length);
+		store_release(&s->lookup);
 		return;
 	}
 	s->lookup.fd = -1;
@@ -129,8 +129,7 @@ static void send_content(struct serve *s, const struct http_reply *reply,
 
 static void refuse_content(struct serve *s, struct description *d, int status)
 {
-	if (s->lookup.fd >= 0)
-		close(s->lookup.fd);
+	store_release(&s->lookup);
 	reply_without_content(s->op.x, d, status);
 	operation_finish(&s->op);
 }
@@ -168,8 +167,7 @@ static void on_content_found(void *arg, const struct err *err)
 	int status;
 
 	if (!s->op.x || err) {
-		if (s->lookup.fd >= 0)
-			close(s->lookup.fd);
+		store_release(&s->lookup);
 		if (s->op.x)
 			http_reply_problem(s->op.x, err);
 		operation_finish(&s->op);
@@ -209,6 +207,18 @@ static const struct http_exchange_ops serve_ops = {
 	.on_end = operation_on_end,
 };
 
+/* Where reading will begin, as far as can be told before the size is known. */
+static uint64_t first_byte_of(const struct http_exchange *x)
+{
+	struct span range = http_request_field(x, "Range");
+	uint64_t first = 0, last;
+
+	if (!range.ptr || http1_parse_range(range, OBJECT_SIZE_UNKNOWN, &first,
+					    &last) != HTTP1_RANGE_ONE)
+		return 0;
+	return first;
+}
+
 static void find(struct reader_thread *thread, struct http_exchange *x,
 		 const char *id, bool want_bytes, sink_done_fn *done)
 {
@@ -224,6 +234,7 @@ static void find(struct reader_thread *thread, struct http_exchange *x,
 	operation_attach(&s->op, x, &serve_ops);
 	CHECK(span_to_string(span_of(id), s->lookup.id, sizeof(s->lookup.id)));
 	s->lookup.want_bytes = want_bytes;
+	s->lookup.hint = first_byte_of(x);
 	store_find(thread->reader->store, &s->lookup, thread->loop, done, s);
 }
 

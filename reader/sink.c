@@ -5,6 +5,7 @@
 #include "reader/sink_impl.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SINK_TYPE_KIND(name) #name,
 const char *const store_kinds[] = { SINK_TYPES(SINK_TYPE_KIND) NULL };
@@ -447,7 +448,7 @@ void sink_describe(struct sink *sink, const struct object_details *details)
 
 /* ---- content in no file -------------------------------------------------- */
 
-struct source *source_open(const struct store_lookup *found, uint64_t first,
+struct source *source_open(struct store_lookup *found, uint64_t first,
 			   uint64_t length, struct loop *loop)
 {
 	struct store *store = found->store;
@@ -509,6 +510,7 @@ static void begin_lookup(struct store *store, struct store_lookup *lookup,
 {
 	lookup->store = store;
 	lookup->fd = -1;
+	lookup->content = NULL;
 	lookup->done = done;
 	lookup->arg = arg;
 	lookup->err = ERR_INIT;
@@ -537,6 +539,15 @@ void store_find_suspended(struct store *store, struct store_lookup *lookup,
 	}
 	err_set(&lookup->err, ERR_NOT_FOUND, "there is no such object");
 	store_lookup_end(lookup);
+}
+
+void store_release(struct store_lookup *lookup)
+{
+	if (lookup->fd >= 0)
+		close(lookup->fd);
+	lookup->fd = -1;
+	if (lookup->content)
+		lookup->store->type->release(lookup);
 }
 
 void store_delete(struct store *store, struct store_lookup *lookup,

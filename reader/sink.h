@@ -219,11 +219,14 @@ struct store_lookup {
 	bool want_bytes;	/* also open the content for reading */
 	struct object object;	/* result */
 	/*
-	 * The content when want_bytes: a file, which the caller closes, or -1:
-	 * then source_open() reads it.
+	 * The content when want_bytes: a file, which the caller may take (then
+	 * it sets -1 here), or -1: source_open() reads it. To be given back by
+	 * store_release() in any case.
 	 */
 	int fd;
+	uint64_t hint;		/* the first byte that will be read, probably */
 	uint64_t handle;	/* the store's own number of the object */
+	void *content;		/* the store's own: read ahead */
 	struct job job;
 	sink_done_fn *done;
 	void *arg;
@@ -240,6 +243,12 @@ void store_find_suspended(struct store *store, struct store_lookup *lookup,
 			  struct loop *loop, sink_done_fn *done, void *arg);
 
 /*
+ * Give back the content of a look-up that has ended, if it is still there.
+ * Idempotent.
+ */
+void store_release(struct store_lookup *lookup);
+
+/*
  * Content of a store that keeps it in no file: one range, piece by piece. The
  * store reads ahead by a bounded amount, and holds no transaction and no
  * connection while the consumer takes its time.
@@ -250,9 +259,10 @@ struct source;
 
 /*
  * Read `length` bytes from `first` of what store_find() found with want_bytes
- * and no fd; within the object. Used on `loop` only. NULL when out of memory.
+ * and no fd; within the object. Takes what was read ahead. Used on `loop` only.
+ * NULL when out of memory.
  */
-struct source *source_open(const struct store_lookup *found, uint64_t first,
+struct source *source_open(struct store_lookup *found, uint64_t first,
 			   uint64_t length, struct loop *loop);
 
 /*

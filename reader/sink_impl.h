@@ -56,7 +56,9 @@ struct sink_type {
 	 * NULL in types whose lookups give an fd, or no content. Zeroed but for
 	 * the type's own members; NULL when out of memory.
 	 */
-	struct source *(*source_new)(const struct store_lookup *found);
+	struct source *(*source_new)(struct store_lookup *found);
+	/* Free lookup->content; NULL in types that have none. */
+	void (*release)(struct store_lookup *lookup);
 	/* Fill pieces from `at`, advance it, then source_end(). */
 	void (*source_next)(struct source *source);
 	/* Free it, also while source_next runs: no source_end() then. */

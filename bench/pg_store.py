@@ -1,0 +1,375 @@
+"""The postgres store against bare COPY, nginx, single-row SELECTs and psql."""
+import hashlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import uuid
+
+import rig as r
+from rig import GB, GIB, MIB, ROOT, TOOLS, CpuMeter, median
+
+sys.path.insert(0, str(ROOT / "tests" / "scenario"))
+
+import postgres                 # noqa: E402 (the path is set above)
+from client import get          # noqa: E402
+
+CHUNK = 8112
+SHAPES = (("8112", "plain"), ("8000", "plain"), ("65536", "external"),
+          ("262144", "external"), ("1048576", "external"))
+N_TITLES = 1_000_000
+WORDS = ("love night summer river dance golden shadow light dream city heart "
+         "winter road fire ocean blue silver rain star moon garden stone wild "
+         "paper glass echo velvet thunder honey crystal morning midnight broken "
+         "secret distant hollow electric crimson empty burning").split()
+
+
+class Server:
+    """A cluster that syncs, a database, and readers of it."""
+
+    def __init__(self, rig):
+        self.rig = rig
+        self.cluster = postgres.Cluster(
+            fsync="on", full_page_writes="on", shared_buffers="512MB",
+            max_wal_size="8GB", checkpoint_timeout="30min").start()
+        self.database = self.cluster.create_database()
+        self.reader = rig.reader(READER_STORE="postgres",
+                                 **self.database.env())
+
+    def libpq(self):
+        env = self.database.env()
+        return {**os.environ, "PGHOST": env["DB_HOST"],
+                "PGPORT": env["DB_PORT"], "PGDATABASE": env["DB_NAME"],
+                "PGUSER": env["DB_USER"], "PGPASSWORD": env["DB_PASSWORD"]}
+
+    def settle(self):
+        """What was written before is not the next one's burden."""
+        self.cluster.query("CHECKPOINT")
+        os.sync()
+
+    def delete(self, object_id):
+        subprocess.run(["curl", "-sS", "-X", "DELETE", self.url(object_id)],
+                       check=True)
+
+    def url(self, object_id):
+        return f"http://127.0.0.1:{self.reader.port}/objects/{object_id}"
+
+
+def new_id():
+    return str(uuid.uuid4())
+
+
+# ---- 1: the rate of a store ---------------------------------------------------
+
+
+def bare_copy(server, size, shape):
+    """MB/s of one COPY of `size` bytes from memory."""
+    row, storage = shape
+    server.settle()
+    done = subprocess.run(
+        [str(TOOLS / "pg_copy"), str(size // 10**6), row, storage, "pk",
+         "131072"], env=server.libpq(), check=True, text=True,
+        stdout=subprocess.PIPE)
+    return float(done.stdout.split()[0])
+
+
+def stage(server, size):
+    """(MB/s, user seconds, total seconds) of an upload into the store."""
+    object_id = new_id()
+    server.settle()
+    with CpuMeter(server.reader.pid) as cpu:
+        began = time.monotonic()
+        r.send(server.reader.address, size, path=f"/objects/{object_id}")
+        took = time.monotonic() - began
+    server.delete(object_id)
+    return size / 1e6 / took, cpu.user, cpu.total
+
+
+def hash_seconds(size):
+    """CPU seconds of the digest alone."""
+    data = bytes(MIB)
+    digest = hashlib.sha256()
+    began = time.process_time()
+    for _ in range(size // MIB):
+        digest.update(data)
+    return time.process_time() - began
+
+
+def store_rate(report, server, options):
+    size = options.size or 2 * GB
+    size -= size % 10**6
+    bare = {shape: [] for shape in SHAPES}
+    ours, user, total = [], [], []
+    for _ in range(options.runs):
+        for shape in SHAPES:
+            bare[shape].append(bare_copy(server, size, shape))
+        rate, u, t = stage(server, size)
+        ours.append(rate)
+        user.append(u)
+        total.append(t)
+    report.title(f"postgres: {size / GB:.1f} GB staged, {options.runs} runs each")
+    rows = [[f"COPY, rows of {row} bytes, {storage}",
+             *(f"{f(rates):.0f}" for f in (median, min, max))]
+            for (row, storage), rates in bare.items()]
+    rows.append(["reader", *(f"{f(ours):.0f}" for f in (median, min, max))])
+    report.table(["", "MB/s", "min", "max"], rows)
+    digest = hash_seconds(size) / size * GB
+    report.line(f"reader: user {median(user) / size * GB:.2f} s/GB, of which "
+                f"about {digest:.2f} for SHA-256; total "
+                f"{median(total) / size * GB:.2f} s/GB")
+    best = max(median(rates) for rates in bare.values())
+    report.target("rate, reader / fastest bare COPY", median(ours) / best,
+                  0.95, f"{median(ours) / best:.2f}", at_most=False)
+
+
+def memory(report, server):
+    """The highest RSS after a small object, and after a large one."""
+    highest = []
+    for size in (10**7, 4 * GIB):
+        reader = server.rig.reader(READER_STORE="postgres",
+                                   **server.database.env())
+        object_id = new_id()
+        r.send(reader.address, size, path=f"/objects/{object_id}")
+        highest.append(reader.rss("VmHWM"))
+        server.delete(object_id)
+        server.rig.stop(reader)
+    report.line(f"reader: highest RSS {highest[0] / MIB:.1f} MiB after 10 MB, "
+                f"{highest[1] / MIB:.1f} MiB after 4 GiB")
+    report.target("RSS, 4 GiB - 10 MB, MiB", (highest[1] - highest[0]) / MIB,
+                  1, f"{(highest[1] - highest[0]) / MIB:.2f}")
+
+
+# ---- 2: playback ----------------------------------------------------------------
+
+
+def commit(server, object_id):
+    head = subprocess.run(["curl", "-sSI", server.url(object_id)], check=True,
+                          text=True, stdout=subprocess.PIPE).stdout
+    field = re.search(r"(?im)^repr-digest: (.*?)\r?$", head).group(1)
+    subprocess.run(["curl", "-sS", "-o", "/dev/null", "-X", "POST", "-H",
+                    f"Repr-Digest: {field}", server.url(object_id) + "/commit"],
+                   check=True)
+
+
+class Nginx:
+    """Serves a folder, by sendfile."""
+
+    def __init__(self, rig, folder):
+        self.folder = rig.scratch("nginx")
+        self.port = postgres.free_port()
+        conf = self.folder / "nginx.conf"
+        conf.write_text(
+            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/log;\n"
+            "worker_processes 1; events { worker_connections 512; }\n"
+            "http { sendfile on; access_log off; client_body_temp_path "
+            f"{self.folder}/b; proxy_temp_path {self.folder}/p; "
+            f"fastcgi_temp_path {self.folder}/f; uwsgi_temp_path "
+            f"{self.folder}/u; scgi_temp_path {self.folder}/s;\n"
+            f"server {{ listen 127.0.0.1:{self.port}; root {folder}; }} }}\n")
+        subprocess.run(["chmod", "a+rx", rig.folder, folder], check=True)
+        self.process = subprocess.Popen(
+            ["nginx", "-p", self.folder, "-c", conf],
+            stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.port}/{name}"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def download(url):
+    """MB/s."""
+    done = subprocess.run(
+        ["curl", "-sSf", "-o", "/dev/null", "-w", "%{speed_download}", url],
+        check=True, text=True, stdout=subprocess.PIPE)
+    return float(done.stdout) / 1e6
+
+
+def drop_caches():
+    """False where only root may."""
+    os.sync()
+    try:
+        pathlib.Path("/proc/sys/vm/drop_caches").write_text("1\n")
+        return True
+    except OSError:
+        return False
+
+
+def playback(report, server, options):
+    size = options.size or 4 * GIB
+    folder = server.rig.scratch("files")
+    with open(folder / "object", "wb") as out:
+        for _ in range(size // MIB):
+            out.write(os.urandom(MIB))
+    object_id = new_id()
+    subprocess.run(["curl", "-sS", "-o", "/dev/null", "-T", folder / "object",
+                    server.url(object_id)], check=True)
+    commit(server, object_id)
+    nginx = Nginx(server.rig, folder)
+    rates = {}
+    try:
+        for cold in (True, False):
+            for _ in range(options.runs):
+                for who, url in (("nginx", nginx.url("object")),
+                                 ("reader", server.url(object_id))):
+                    if cold and not drop_caches():
+                        continue
+                    rates.setdefault((who, cold), []).append(download(url))
+    finally:
+        nginx.stop()
+    report.title(f"playback: {size / GIB:.1f} GiB, {options.runs} runs each")
+    report.table(["", "MB/s", "min", "max"],
+                 [[f"{who}, {'from disk' if cold else 'from memory'}",
+                   *(f"{f(v):.0f}" for f in (median, min, max))]
+                  for (who, cold), v in rates.items()])
+    for cold in sorted({cold for _, cold in rates}, reverse=True):
+        ratio = median(rates["reader", cold]) / median(rates["nginx", cold])
+        where = "from disk" if cold else "from memory (no target)"
+        if cold:
+            report.target(f"rate, reader / nginx, {where}", ratio, 0.5,
+                          f"{ratio:.2f}", at_most=False)
+        else:
+            report.line(f"rate, reader / nginx, {where}: {ratio:.2f}")
+    first_byte(report, server, object_id, size)
+    players(report, server, object_id)
+    server.delete(object_id)
+
+
+def first_byte(report, server, object_id, size, n=1000):
+    key = server.database.value("SELECT key FROM stream_broadcast.object "
+                                f"WHERE id = '{object_id}'")
+
+    def run(*args):
+        done = subprocess.run([str(TOOLS / "first_byte"), *map(str, args)],
+                              env=server.libpq(), check=True, text=True,
+                              stdout=subprocess.PIPE)
+        return [float(word) for word in done.stdout.split()]
+    http, sql = [], []
+    for _ in range(5):
+        http.append(run("http", server.reader.port, object_id, size, n))
+        sql.append(run("sql", key, size // CHUNK, n))
+    a, b = (median(pair[0] for pair in runs) for runs in (http, sql))
+    report.line(f"first byte at a random place: {a:.0f} us; SELECT of one row: "
+                f"{b:.0f} us (medians of {n}, five runs)")
+    report.target("first byte / single-row SELECT", a / b, 3, f"{a / b:.2f}")
+
+
+def players(report, server, object_id, n=100):
+    before = server.reader.rss()
+    clients = [subprocess.Popen(
+        ["curl", "-s", "-o", "/dev/null", "--limit-rate", "1M",
+         server.url(object_id)]) for _ in range(n)]
+    highest = 0
+    for _ in range(50):
+        time.sleep(0.1)
+        highest = max(highest, server.reader.rss())
+    for client in clients:
+        client.kill()
+        client.wait()
+    each = (highest - before) / n
+    report.line(f"{n} players: {each / 1024:.0f} KiB of memory each")
+    report.target("memory of a player, KiB", each / 1024, 1280,
+                  f"{each / 1024:.0f}")
+
+
+# ---- 3: search ---------------------------------------------------------------------
+
+SEARCH = """SELECT key, id::text, name, content_type, size, sha256,
+ created_at, title, creator, metadata::text,
+ CASE WHEN search LIKE '%{q}%' THEN 1::real
+ ELSE word_similarity('{q}', search) END AS score
+ FROM object WHERE state = 3 AND (search %> '{q}' OR search LIKE '%{q}%')
+ ORDER BY -(CASE WHEN search LIKE '%{q}%' THEN 1::real
+ ELSE word_similarity('{q}', search) END), id LIMIT 101"""
+
+
+def fill_titles(server):
+    words = "ARRAY['" + "','".join(WORDS) + "']"
+    n = len(WORDS)
+    pick = f"({words})[1 + floor(random() * {n})::int]"
+    server.database.query(
+        "INSERT INTO stream_broadcast.object (id, state, owner, name, "
+        "content_type, size, sha256, title, creator) SELECT gen_random_uuid(),"
+        f" 3, 0, 'track ' || i || '.mp3', 'audio/mpeg', i, '', {pick} || ' ' "
+        f"|| {pick} || ' ' || {pick} || ' ' || substr(md5(i::text), 1, 6), "
+        f"{pick} || ' ' || substr(md5((i % 5000)::text), 1, 8) "
+        f"FROM generate_series(1, {N_TITLES}) AS i")
+    server.database.query("ANALYZE stream_broadcast.object")
+
+
+def queries():
+    """Whole words, parts, words with a mistake, numbers: two hundred."""
+    hexes = [hashlib.md5(str(i).encode()).hexdigest() for i in range(1, 9000, 90)]
+    found = [h[:6] for h in hexes[:60]] + [h[1:5] for h in hexes[:40]]
+    found += [f"{a} {hexes[i][:5]}" for i, a in enumerate(WORDS)]
+    found += [w[:3] + w[4:] + " " + hexes[i][:6] for i, w in
+              enumerate(WORDS) if len(w) > 5]
+    found += [f"track {i}.mp3" for i in range(1000, 5000, 100)]
+    return found[:200]
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def by_hand(server, asked):
+    """Milliseconds of each, as psql says."""
+    script = "\\timing on\nSET search_path = stream_broadcast, public;\n" \
+        "SET pg_trgm.word_similarity_threshold = 0.45;\n" \
+        "\\o /dev/null\n" + "".join(
+            SEARCH.format(q=q).replace("\n", " ") + ";\n" for q in asked)
+    done = subprocess.run([str(postgres.bindir() / "psql"), "-Xq"],
+                          input=script, env=server.libpq(), check=True,
+                          text=True, stdout=subprocess.PIPE)
+    times = [float(t) for t in re.findall(r"Time: ([\d.]+) ms", done.stdout)]
+    return times[-len(asked):]
+
+
+def over_http(server, asked):
+    times = []
+    for q in asked:
+        began = time.monotonic()
+        answer = get(server.reader.port, "/objects?limit=100&sort=relevance&q="
+                     + q.replace(" ", "%20"))
+        times.append((time.monotonic() - began) * 1000)
+        if answer.status != 200:
+            raise SystemExit(f"bench: search for {q}: {answer}")
+    return times
+
+
+def search(report, server, options):
+    fill_titles(server)
+    plan = server.database.query(
+        "SET search_path = stream_broadcast, public; EXPLAIN " +
+        SEARCH.format(q="midnight 1a2b"))
+    asked = queries()
+    hand, http = [], []
+    for _ in range(min(options.runs, 3)):
+        hand += by_hand(server, asked)
+        http += over_http(server, asked)
+    report.title(f"search: {N_TITLES:,} titles, {len(asked)} queries")
+    report.table(["", "median ms", "p99 ms"],
+                 [[who, f"{median(v):.1f}", f"{percentile(v, .99):.1f}"]
+                  for who, v in (("psql", hand), ("reader", http))])
+    report.fact("the plan uses the trigram index",
+                any("object_search" in line for [line] in plan))
+    ratio = percentile(http, .99) / percentile(hand, .99)
+    report.target("p99, reader / psql", ratio, 2, f"{ratio:.2f}")
+
+
+def run(report, rig, options):
+    server = Server(rig)
+    try:
+        store_rate(report, server, options)
+        memory(report, server)
+        playback(report, server, options)
+        search(report, server, options)
+    finally:
+        rig.stop(server.reader)
+        server.cluster.remove()
