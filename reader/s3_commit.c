@@ -57,7 +57,8 @@ static void remove_tail(struct s3_sink *sink)
 		return;
 	}
 	s3_key_of_tail(sink->engine->config.prefix, id_of(sink), sink->key);
-	s3_request_start(prepare(sink, "DELETE"), on_tail_removed, sink);
+	prepare(sink, "DELETE")->max_tries = S3_TRIES_OF_ABORT;
+	s3_request_start(&sink->request, on_tail_removed, sink);
 }
 
 static void on_needless_aborted(struct s3_sink *sink)
@@ -291,7 +292,8 @@ static void remove_next(struct s3_sink *sink)
 		s3_sink_end(sink);
 		return;
 	}
-	s3_request_start(prepare(sink, "DELETE"), on_removed, sink);
+	prepare(sink, "DELETE")->max_tries = S3_TRIES_OF_ABORT;
+	s3_request_start(&sink->request, on_removed, sink);
 }
 
 static void on_upload_aborted(struct s3_sink *sink)

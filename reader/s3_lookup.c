@@ -255,7 +255,7 @@ static void run_check(void *arg)
 	s3_request_param(&e->request, "list-type", "2");
 	s3_request_param(&e->request, "max-keys", "1");
 	s3_request_param(&e->request, "prefix", e->engine->config.prefix);
-	e->request.tries_once = true;
+	e->request.max_tries = 1;
 	s3_request_start(&e->request, on_checked, e);
 }
 

@@ -122,7 +122,9 @@ static bool read_answer(struct s3_request *r,
 
 static bool may_try_again(const struct s3_request *r)
 {
-	return !r->tries_once && r->n_tries <= r->engine->config.retries;
+	if (r->max_tries > 0)
+		return r->n_tries < r->max_tries;
+	return r->n_tries <= r->engine->config.retries;
 }
 
 static void wait_and_retry(struct s3_request *r)

@@ -19,6 +19,8 @@
 #define S3_MAX_FIELDS 18
 #define S3_ETAG_SIZE 160
 #define S3_NUMBER_SIZE 24
+/* Of what a sweep does later if it is not done now: nobody waits long for it. */
+#define S3_TRIES_OF_ABORT 3u
 
 struct s3_request;
 typedef void s3_done_fn(void *owner, struct s3_request *request);
@@ -39,7 +41,7 @@ struct s3_request {
 	size_t max_answer;		/* 0: 64 KiB */
 	bool is_slow;			/* the server may take its time */
 	bool may_fail_late;		/* its 200 may carry an <Error> */
-	bool tries_once;		/* no retries */
+	unsigned int max_tries;		/* 0: as READER_S3_RETRIES says */
 	s3_done_fn *done;
 	void *owner;
 	/* What came of it. */

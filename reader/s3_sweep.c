@@ -59,7 +59,7 @@ static struct s3_request *prepare(struct s3_sweep *s, const char *method,
 				  const char *key)
 {
 	s3_request_init(&s->request, s->engine, method, key);
-	s->request.tries_once = true;	/* there will be another sweep */
+	s->request.max_tries = 1;	/* there will be another sweep */
 	return &s->request;
 }
 

@@ -487,6 +487,7 @@ static void step_abort(struct s3_upload *u)
 	}
 	s3_request_init(&u->request, u->engine, "DELETE", u->key);
 	s3_request_param(&u->request, "uploadId", u->id);
+	u->request.max_tries = S3_TRIES_OF_ABORT;
 	s3_request_start(&u->request, on_aborted, u);
 }
 

@@ -57,7 +57,7 @@ const struct config_row reader_config[] = {
 	       "is stored; grows for very large objects."),
 	NUMBER(CONFIG_U64, "READER_S3_PARALLEL", s3_parallel, "2", 1, 64, "",
 	       "Parts of one upload on their way at a time."),
-	NUMBER(CONFIG_U64, "READER_S3_RETRIES", s3_retries, "6", 0, 20, "",
+	NUMBER(CONFIG_U64, "READER_S3_RETRIES", s3_retries, "8", 0, 20, "",
 	       "How often a request that failed for a moment is sent again, "
 	       "after 0.2 s, 0.4 s, 0.8 s … 10 s."),
 	MS("READER_S3_TIMEOUT_MS", s3_timeout_ms, "30000", 100,

@@ -31,7 +31,7 @@ static void on_ended(void *arg, struct s3_request *r)
 static const struct s3_request *wait_for(struct start *start)
 {
 	start->ended = false;
-	start->request.tries_once = true;
+	start->request.max_tries = 1;
 	s3_request_start(&start->request, on_ended, start);
 	while (!start->ended)
 		loop_run_once(start->engine->loop);
