@@ -59,6 +59,10 @@ rgw_run_sync_thread = false
 rgw_cache_enabled = false
 rgw_dns_name = s3.localhost
 rgw_thread_pool_size = 64
+# What was deleted or aborted gives its room back soon: it may be memory.
+rgw_gc_obj_min_wait = 2
+rgw_gc_processor_period = 3
+rgw_gc_processor_max_time = 3
 """
 
 

@@ -459,11 +459,14 @@ class RealServers(S3Scenario):
             answer = upload.response()
         self.assert_staged(answer, data)
         gate.kill()
-        again = threading.Timer(0.5, gate.start)
-        again.start()
-        self.addCleanup(again.join)
-        self.assertEqual(reader.commit(ID % 1, data).status, 201)
-        again.join()
+        answers = []
+        commit = threading.Thread(
+            target=lambda: answers.append(reader.commit(ID % 1, data)))
+        commit.start()
+        wait_until(lambda: reader.log_lines("s3_retry", "GET"), "it asks again")
+        gate.start()
+        commit.join()
+        self.assertEqual([a.status for a in answers], [201])
         self.assert_there(reader, ID % 1, data)
         self.assertEqual(reader.uploads(), [])
 

@@ -123,9 +123,12 @@ class S3Reader(Reader):
             return client.response()
 
     def commit(self, object_id, data):
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        return self.commit_digest(object_id, hashlib.sha256(data).hexdigest())
+
+    def commit_digest(self, object_id, digest):
+        value = base64.b64encode(bytes.fromhex(digest)).decode()
         return fetch(self.port, "POST", f"/objects/{object_id}/commit",
-                     f"Repr-Digest: sha-256=:{digest}:", body=b"")
+                     f"Repr-Digest: sha-256=:{value}:", body=b"")
 
     def append(self, object_id, offset, data):
         return fetch(self.port, "PATCH", f"/objects/{object_id}",
@@ -138,23 +141,27 @@ class S3Reader(Reader):
             if answer.status == 200 else None
 
     def download(self, object_id):
-        """(size, SHA-256) of what it gives back, piece by piece."""
-        content, size = hashlib.sha256(), 0
-        with Client(self.port, timeout=120) as client:
-            client.request("GET", f"/objects/{object_id}")
-            status, _, fields = client.take_head()
-            if status != 200:
-                raise AssertionError(f"{status} for {object_id}")
-            while size < int(fields["content-length"]):
-                if not client.buffer and not client.fill():
-                    break
-                size += len(client.buffer)
-                content.update(client.buffer)
-                client.buffer = b""
-        return size, content.hexdigest()
+        return download(self, object_id)
 
     def remove(self, object_id):
         return fetch(self.port, "DELETE", f"/objects/{object_id}")
+
+
+def download(reader, object_id):
+    """(size, SHA-256) of what it gives back, piece by piece."""
+    content, size = hashlib.sha256(), 0
+    with Client(reader.port, timeout=120) as client:
+        client.request("GET", f"/objects/{object_id}")
+        status, _, fields = client.take_head()
+        if status != 200:
+            raise AssertionError(f"{status} for {object_id}")
+        while size < int(fields["content-length"]):
+            if not client.buffer and not client.fill():
+                break
+            size += len(client.buffer)
+            content.update(client.buffer)
+            client.buffer = b""
+    return size, content.hexdigest()
 
 
 class S3Scenario(Scenario):
