@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [NAME ...] [--runs N] [--size BYTES]
 #
-# NAMEs are cpu, memory, small, shell and pg_store; without any, all of them. Needs the
+# NAMEs are cpu, memory, small, shell, pg_store and s3_store; without any, all of them. Needs the
 # programs (make bench builds them), python3, curl, and for some comparisons
 # nginx and strace.
 set -euo pipefail

@@ -1,15 +1,13 @@
 """curl to broadcaster to a bucket, a database and a directory, all at once."""
 import hashlib
 import json
-import os
 import subprocess
 
 import postgres
 from client import Client, Curl, fetch, head, wait_until
 from harness import payload, sha256
-from s3 import MIB, PART, S3Scenario, download
+from s3 import IS_LONG, MIB, PART, S3Scenario, download, large_rgw
 
-IS_LONG = bool(os.environ.get("SCENARIO_LONG"))
 SIZE = 2 << 30 if IS_LONG else 64 * MIB
 KINDS = ("file", "postgres", "s3")
 PATIENT = {"BROADCASTER_STAGE_TIMEOUT_MS": 600000,
@@ -62,7 +60,7 @@ class ThreeStores(S3Scenario):
             "file": self.reader(),
             "postgres": self.reader(READER_STORE="postgres",
                                     READER_FILE_DIR=None, **database.env()),
-            "s3": self.s3_reader()}
+            "s3": self.s3_reader(large_rgw())}
         self.path = self.folder / "large.bin"
 
     def make_file(self):

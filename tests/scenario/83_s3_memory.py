@@ -1,30 +1,15 @@
 """A reader of a bucket takes as much memory for 8 GiB as for 100 MB."""
-import functools
 import hashlib
-import os
 
 from client import LAST_CHUNK, Client, chunk, head, wait_until
 from harness import payload, slow
-from s3 import ID, MIB, PART, S3Scenario, rgw, shared
-from s3_rgw import Rgw
+from s3 import ID, IS_LONG, MIB, PART, S3Scenario, large_rgw
 
-IS_LONG = bool(os.environ.get("SCENARIO_LONG"))
 LARGE = 8 << 30 if IS_LONG else 400 * MIB
 DEFAULT_PART = 8 * MIB      # READER_S3_PART_BYTES
 PARALLEL = 2                # READER_S3_PARALLEL
 RING = 256 << 10            # READER_BUFFER_SIZE
 CALL = 100 << 10            # libcurl's, for each part on its way
-
-
-@functools.cache
-def large_rgw():
-    """For more than memory has room for: on disk."""
-    return shared(functools.partial(Rgw, store="bluestore",
-                                    capacity=24 << 30))
-
-
-def place():
-    return large_rgw() if IS_LONG else rgw()
 
 
 def blocks(size):
@@ -51,7 +36,7 @@ class Memory(S3Scenario):
 
     def peak_after(self, size, known):
         """(before, highest) resident size of a fresh reader."""
-        reader = self.s3_reader(place(), READER_S3_PART_BYTES=None)
+        reader = self.s3_reader(large_rgw(), READER_S3_PART_BYTES=None)
         before = reader.rss()
         answer = flow(reader, size, known)
         self.assertEqual(answer["size"], size)
@@ -104,7 +89,7 @@ class Exact(S3Scenario):
     @slow("too much data")
     def test_a_large_object_is_exact_by_the_reader_and_by_the_bucket(self):
         size = LARGE if IS_LONG else 128 * MIB
-        reader = self.s3_reader(place(), READER_S3_PART_BYTES=None)
+        reader = self.s3_reader(large_rgw(), READER_S3_PART_BYTES=None)
         answer = flow(reader, size, known=False)
         self.assertEqual(answer["size"], size)
         content = hashlib.sha256()

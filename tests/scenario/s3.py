@@ -27,6 +27,7 @@ from s3_rgw import Rgw
 from s3_servers import bring_up
 from s3_swift import Swift
 
+IS_LONG = bool(os.environ.get("SCENARIO_LONG"))
 MIB = 1 << 20
 PART = 5 * MIB              # the smallest that S3 takes
 ID = "0190a000-0000-7000-8000-0000000000%02x"
@@ -36,6 +37,15 @@ PATCH_TYPE = "Content-Type: application/offset+octet-stream"
 @functools.cache
 def rgw():
     return shared(Rgw)
+
+
+@functools.cache
+def large_rgw():
+    """For what may be more than memory has room for: in the long run on disk."""
+    if not IS_LONG:
+        return rgw()
+    return shared(functools.partial(Rgw, store="bluestore",
+                                    capacity=32 << 30))
 
 
 @functools.cache
