@@ -137,6 +137,41 @@ class ThreeStores(S3Scenario):
         wait_until(lambda: not s3.uploads(), "what the killed one began")
         self.assertEqual(s3.contents(), {})
 
+    def test_a_server_that_dies_costs_its_copy_only(self):
+        """Not the reader, but what it stores into: database, then bucket."""
+        gate = large_rgw().gateway()
+        self.addCleanup(gate.kill)
+        cluster = postgres.Cluster().start()
+        self.addCleanup(cluster.remove)
+        self.stores = {
+            "file": self.reader(),
+            "postgres": self.reader(READER_STORE="postgres",
+                                    READER_FILE_DIR=None,
+                                    **cluster.create_database().env()),
+            "s3": self.s3_reader(gate, bucket=self.new_bucket(large_rgw()),
+                                 READER_S3_RETRIES=1)}
+        self.digest = self.make_file()
+        for victim, kill in (("postgres", cluster.kill9), ("s3", gate.kill)):
+            with self.subTest(victim=victim):
+                self.kill_server_and_check(victim, kill)
+            cluster.start()
+
+    def kill_server_and_check(self, victim, kill):
+        front = self.front(BROADCASTER_QUORUM="2")
+        curl = self.curl(front, "--limit-rate", str(SIZE // 4))
+        wait_until(lambda: front.metric("broadcaster_received_bytes_total")
+                   > SIZE // 4, "a quarter has arrived", 300)
+        kill()
+        receipt = self.receipt(curl)
+        states = {t["name"]: t["state"] for t in receipt["targets"]}
+        self.assertEqual(states, {kind: "failed" if kind == victim
+                                  else "committed" for kind in KINDS})
+        for kind in KINDS:
+            if kind != victim:
+                self.assertEqual(self.digest_in(kind, receipt["id"]),
+                                 self.digest)
+        front.stop()
+
     def remove_everything(self):
         for reader in self.stores.values():
             for object_id in reader.objects():
