@@ -59,7 +59,7 @@ class FaultyPeer(S3Scenario):
         self.box.remove(ID % 1)
         wait_until(lambda: not self.s3.uploads, "the upload is aborted")
         self.assertEqual(self.box.contents(), {})
-        self.assertLess(self.box.rss() - self.before, 40 * MIB)
+        self.assert_grew_less(self.box, self.before, 40 * MIB)
 
 
 class Beginning(FaultyPeer):
@@ -159,7 +159,7 @@ class Parts(FaultyPeer):
                              f"Content-Length: {len(data)}"))
             taken = client.offer(data, within=1)
             self.assertLess(taken, 3 * PART + 8 * MIB)
-            self.assertLess(self.box.rss() - self.before, 3 * PART + 4 * MIB)
+            self.assert_grew_less(self.box, self.before, 3 * PART + 4 * MIB)
             self.s3.open_gate()
             client.send(data[taken:])
             self.assertEqual(client.response().status, 200)
@@ -415,7 +415,7 @@ class RealServers(S3Scenario):
             before = reader.rss()
             taken = upload.offer(data[3 * PART:], within=1)
             self.assertLess(taken, len(data) - 3 * PART)
-            self.assertLess(reader.rss() - before, 3 * PART)
+            self.assert_grew_less(reader, before, 3 * PART)
             osd.resume()
             upload.send(data[3 * PART + taken:])
             self.assertEqual(upload.response().status, 200)

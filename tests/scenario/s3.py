@@ -21,7 +21,7 @@ import subprocess
 import uuid
 
 from client import Client, chunk, fetch, head, LAST_CHUNK
-from harness import Reader, Scenario
+from harness import IS_INSTRUMENTED, Reader, Scenario
 from s3_peer import S3Peer
 from s3_rgw import Rgw
 from s3_servers import bring_up
@@ -237,6 +237,11 @@ class S3Scenario(Scenario):
         return found
 
     # ---- invariants ------------------------------------------------------------------
+
+    def assert_grew_less(self, reader, before, limit):
+        """Its resident size; sanitizers keep memory of their own."""
+        if not IS_INSTRUMENTED:
+            self.assertLess(reader.rss() - before, limit)
 
     def assert_staged(self, answer, data):
         self.assertEqual(answer.status, 200, answer)
