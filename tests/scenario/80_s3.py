@@ -352,6 +352,51 @@ class Tls(S3Scenario):
             self.assertEqual(len(reader.contents()), 1)
 
 
+class Requests(S3Scenario):
+    """What a server is sent because a setting says so; all of it signed."""
+
+    SENT = {"x-amz-storage-class": "STANDARD_IA",
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
+            "x-amz-meta-owner": "archive", "x-amz-meta-shelf": "7 b"}
+
+    def test_class_encryption_metadata_and_session_token(self):
+        peer = self.peer()
+        reader = self.s3_reader(
+            peer, READER_S3_STORAGE_CLASS="STANDARD_IA",
+            READER_S3_SSE="aws:kms", READER_S3_SSE_KEY_ID="key-1",
+            READER_S3_METADATA="owner=archive;shelf=7 b",
+            AWS_SESSION_TOKEN="a session's token")
+        for number, size in enumerate((1000, 2 * PART)):
+            self.assert_kept(reader, ID % number, payload(size))
+        [create] = peer.of("create")
+        [put] = [c for c in peer.of("put") if c.size == 1000]
+        for call in (create, put):
+            sent = {n: call.headers.get(n) for n in self.SENT}
+            self.assertEqual(sent, self.SENT)
+        self.assertEqual({c.headers.get("x-amz-security-token")
+                          for c in peer.calls}, {"a session's token"})
+        self.assertEqual(peer.unsigned(), [])
+        self.assertTrue(all(c.headers["x-amz-content-sha256"] ==
+                            c.leg.sha256 for c in peer.of("part")))
+
+    def test_nothing_is_sent_that_no_setting_asks_for(self):
+        peer = self.peer()
+        reader = self.s3_reader(peer)
+        self.assert_kept(reader, ID % 1, payload(2 * PART))
+        seen = {n for call in peer.calls for n in call.headers}
+        self.assertEqual(seen & {*self.SENT, "x-amz-security-token",
+                                 "cookie", "referer"}, set())
+
+    def test_neither_keys_nor_token_are_logged(self):
+        reader = self.s3_reader(READER_LOG_LEVEL="debug", READER_S3_RETRIES=1,
+                                AWS_SECRET_ACCESS_KEY="the-secret-of-it",
+                                AWS_SESSION_TOKEN="the-token-of-it",
+                                wait=False).wait_live()
+        said = wait_until(lambda: not_ready(reader), "it says why")
+        self.assertNotRegex(said + reader.log(), "the-(secret|token)-of-it")
+
+
 def not_ready(reader):
     """What /readyz says when it is not 200."""
     answer = get(reader.port, "/readyz")
