@@ -8,6 +8,7 @@ import time
 from rig import GB, GIB, cpu_of, median
 
 from client import fetch
+from s3_daemons import need
 from s3_rgw import Rgw
 from s3_servers import BUCKET, bring_up
 from shell import make_file, new_id
@@ -116,6 +117,7 @@ def row(way, runs):
 
 
 def run(report, rig, options):
+    need(["aws", "rclone", "openssl"], "awscli rclone openssl")
     size = options.size or GIB
     report.title(f"s3: {size / GIB:g} GiB from a pipe into a bucket of Ceph's "
                  f"RGW, {options.runs} runs each")
