@@ -52,6 +52,8 @@ struct s3_sink {
 	char *held;			/* all of a small staged object */
 	char *text;			/* body of the running request */
 	char key[S3_KEY_SIZE];		/* of the running request */
+	struct job job;			/* the digest of a tail */
+	char sha256[DIGEST_HEX_SIZE];
 	size_t tail_head;		/* bytes before those of the tail */
 	size_t tail_bytes;
 	bool has_tail;			/* {id}.part may be there, of ours */

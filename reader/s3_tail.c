@@ -55,6 +55,24 @@ static struct span body_of(struct s3_sink *sink, struct span head)
 	return head;
 }
 
+/* It may be as large as a part: on a worker. */
+static void run_hash(void *arg)
+{
+	struct s3_sink *sink = arg;
+	unsigned char bytes[DIGEST_SHA256_BYTES];
+
+	digest_once(&sink->request.body, 1, bytes);
+	digest_to_hex(bytes, sizeof(bytes), sink->sha256);
+}
+
+static void on_hashed(void *arg)
+{
+	struct s3_sink *sink = arg;
+
+	sink->request.sha256 = sink->sha256;
+	s3_request_start(&sink->request, on_put, sink);
+}
+
 static void put(struct s3_sink *sink, struct span head)
 {
 	struct s3_request *r = &sink->request;
@@ -67,7 +85,8 @@ static void put(struct s3_sink *sink, struct span head)
 		       sink->key);
 	s3_request_init(r, sink->engine, "PUT", sink->key);
 	r->body = body_of(sink, head);
-	s3_request_start(r, on_put, sink);
+	workers_submit(sink->engine->workers, &sink->job, sink->engine->loop,
+		       run_hash, on_hashed, sink);
 }
 
 void s3_tail_put(struct s3_sink *sink, s3_sink_fn *next)

@@ -98,17 +98,20 @@ static char *bytes_of(const struct s3_part *part)
 	return part->memory + S3_HEAD_ROOM;
 }
 
+uint64_t s3_part_bytes(uint64_t setting, uint64_t hint, uint64_t sent)
+{
+	uint64_t least = hint != OBJECT_SIZE_UNKNOWN ? hint / S3_MAX_PARTS + 1
+						     : sent / GROWTH;
+
+	if (least <= setting)
+		return setting;
+	return (least + MIB - 1) / MIB * MIB;
+}
+
 static uint64_t part_bytes(const struct s3_upload *u)
 {
-	uint64_t bytes = u->engine->config.part_bytes, least;
-
-	if (u->size_hint != OBJECT_SIZE_UNKNOWN)
-		least = u->size_hint / S3_MAX_PARTS + 1;
-	else
-		least = u->sent / GROWTH;
-	if (least <= bytes)
-		return bytes;
-	return (least + MIB - 1) / MIB * MIB;
+	return s3_part_bytes(u->engine->config.part_bytes, u->size_hint,
+			     u->sent);
 }
 
 /* May one more part of this size be filled while others are on their way? */

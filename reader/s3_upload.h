@@ -122,6 +122,13 @@ void s3_upload_release(struct s3_upload *upload);
 /* Free all that is left. */
 void s3_upload_free(struct s3_upload *upload);
 
+/*
+ * Bytes of the next part: `setting`, or what it takes for 10,000 of them to hold
+ * an object of `hint` bytes, or (OBJECT_SIZE_UNKNOWN) of any size up to 5 TiB, of
+ * which `sent` came before.
+ */
+uint64_t s3_part_bytes(uint64_t setting, uint64_t hint, uint64_t sent);
+
 /* Room for the ETag of part `n` (1 …); false when out of memory. */
 bool s3_upload_reserve(struct s3_upload *upload, unsigned int n) MUST_CHECK;
 

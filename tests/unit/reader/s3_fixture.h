@@ -48,7 +48,8 @@ UNUSED static void s3_use_bucket(struct reader_settings *settings)
 	settings->s3_parallel = 2;
 	settings->s3_retries = 2;
 	settings->s3_timeout_ms = 10000;
-	settings->staged_ttl_ms = 86400000;
+	if (settings->staged_ttl_ms == 0)
+		settings->staged_ttl_ms = 86400000;
 }
 
 struct s3_look {
