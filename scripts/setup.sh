@@ -18,7 +18,7 @@ RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
     nginx-light|nginx postgresql radosgw ceph-mon ceph-osd
     swift-proxy swift-account swift-container swift-object
-    memcached|memcached awscli|aws faketime|faketime"
+    memcached|memcached awscli|aws faketime"
 CHECK="clang|clang shellcheck|shellcheck"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
     valgrind|valgrind gcovr|gcovr wrk|wrk git|git
