@@ -46,7 +46,10 @@ def unprivileged():
 
 
 def bound():
-    """Words before a command that make it end with us."""
+    """Words before a command that make it end with us.
+
+    To the kernel "us" is the thread that starts it: let that be the main one.
+    """
     return ["setpriv", "--pdeathsig=KILL"]
 
 

@@ -59,6 +59,10 @@ rgw_run_sync_thread = false
 rgw_cache_enabled = false
 rgw_dns_name = s3.localhost
 rgw_thread_pool_size = 64
+# What was deleted or aborted gives its room back soon: it may be memory.
+rgw_gc_obj_min_wait = 2
+rgw_gc_processor_period = 3
+rgw_gc_processor_max_time = 3
 """
 
 
@@ -67,6 +71,7 @@ class Gateway:
 
     def __init__(self, rgw, name, options):
         self.rgw = rgw
+        self.key, self.secret = rgw.key, rgw.secret
         self.port, self.tls_port = free_ports(2)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.tls_endpoint = f"https://127.0.0.1:{self.tls_port}"
@@ -96,8 +101,7 @@ class Gateway:
         self.daemon.kill()
 
     def client(self, key=None, secret=None):
-        return S3(self.endpoint, key or self.rgw.key,
-                  secret or self.rgw.secret)
+        return S3(self.endpoint, key or self.key, secret or self.secret)
 
 
 class Rgw(Service):

@@ -17,10 +17,12 @@ BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
 RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
     nginx-light|nginx postgresql radosgw ceph-mon ceph-osd
-    awscli|aws faketime|faketime"
+    swift-proxy swift-account swift-container swift-object
+    memcached|memcached awscli|aws faketime|faketime"
 CHECK="clang|clang shellcheck|shellcheck"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
-    valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
+    valgrind|valgrind gcovr|gcovr wrk|wrk git|git
+    rclone|rclone"
 
 packages_of()
 {
@@ -95,6 +97,13 @@ note_services()
         echo "setup: PostgreSQL is only needed as programs; if its cluster" \
             "on port 5432 now runs and you do not want it:" \
             "pg_lsclusters, pg_dropcluster --stop VERSION main" >&2
+        ;;
+    esac
+    case " $* " in
+    *" memcached "*)
+        echo "setup: memcached is only needed as a program; if its service" \
+            "now runs and you do not want it: systemctl disable --now" \
+            "memcached" >&2
         ;;
     esac
 }

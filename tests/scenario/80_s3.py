@@ -1,11 +1,7 @@
 """A bucket as a store: exact, invisible until committed, on real servers."""
-import os
-import signal
-import subprocess
-
-from client import Client, LAST_CHUNK, chunk, fetch, get, head, wait_until
-from harness import Scenario, payload, sha256, slow
-from s3 import ID, MIB, PART, S3Scenario, rgw, swift
+from client import Client, chunk, fetch, get, head, wait_until
+from harness import payload, sha256
+from s3 import ID, MIB, PART, PATCH_TYPE, S3Scenario, rgw, swift
 
 SIZES = [0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1,
          100_000_003]
@@ -131,7 +127,7 @@ class Steps(S3Scenario):
             client.take_head()
             client.take(100000)
             fetch(self.box.port, "GET", "/objects")     # a turn of its loop
-            self.assertLess(self.box.rss() - before, 8 * MIB)
+            self.assert_grew_less(self.box, before, 8 * MIB)
             client.buffer = b""
 
     def test_objects_are_listed_in_pages_and_found_by_their_names(self):
@@ -188,7 +184,7 @@ class Resuming(S3Scenario):
         with Client(reader.port) as client:
             client.send(head("PATCH", f"/objects/{ID % 1}",
                              "Upload-Offset: 0",
-                             "Content-Type: application/offset+octet-stream",
+                             PATCH_TYPE,
                              f"Content-Length: {len(self.data)}"),
                         self.data[:size])
             wait_until(reader.uploads, "an upload is in the bucket")
@@ -202,12 +198,26 @@ class Resuming(S3Scenario):
                              2 * PART + 1000)
         self.finish(self.box, ID % 1)
 
-    def test_another_process_goes_on_from_the_last_whole_part(self):
-        self.cut(self.box, 2 * PART + 1000)
+    def test_another_process_goes_on_where_a_request_ended(self):
+        at = self.cut(self.box, 2 * PART + 1000)
         self.box.kill()
         self.box.restart().wait_ready()
-        at = self.box.offset(ID % 1)
-        self.assertIn(at, (0, None, PART, 2 * PART))
+        self.assertEqual(self.box.offset(ID % 1), at)
+        self.finish(self.box, ID % 1)
+
+    def test_a_reader_killed_within_a_request_stores_nothing_false(self):
+        """The next process knows a part of it or nothing, and tells."""
+        with Client(self.box.port) as client:
+            client.send(head("PATCH", f"/objects/{ID % 1}",
+                             "Upload-Offset: 0", PATCH_TYPE,
+                             f"Content-Length: {len(self.data)}"),
+                        self.data[:2 * PART + 1000])
+            wait_until(self.box.uploads, "an upload is in the bucket")
+            self.box.kill()
+        self.box.settings.update(READER_S3_EXCLUSIVE="true")
+        self.box.restart().wait_ready()
+        self.assertLessEqual(self.box.offset(ID % 1) or 0, 2 * PART + 1000)
+        wait_until(lambda: not self.box.uploads(), "what was left is aborted")
         self.finish(self.box, ID % 1)
 
     def test_a_staged_object_of_a_killed_reader_is_not_committed_falsely(self):
@@ -273,10 +283,11 @@ class Keys(S3Scenario):
     def test_a_key_may_have_1024_bytes(self):
         """By the longest prefix and the longest name.
 
-        Few bytes need escaping in XML: RGW cuts the Location of its answer in
-        the middle of an escape, and then the answer is malformed.
+        RGW answers the Complete of such a key by a 200 with garbage in its
+        Location, which is no XML: so the reader has to look what has come of it.
         """
-        reader = self.s3_reader(READER_S3_PREFIX="ü+" + "k+" * 489)
+        reader = self.s3_reader(READER_S3_PREFIX="ü+" * 327,
+                                READER_S3_RETRIES=1)
         for number, data in enumerate((b"small", payload(PART + 1))):
             object_id = ID % number
             answer = reader.stage(object_id, data, name="n" * 1024)
@@ -339,6 +350,51 @@ class Tls(S3Scenario):
                                     READER_S3_CA_FILE=rgw().ca)
             self.assert_kept(reader, ID % 1, payload(2 * PART + 1))
             self.assertEqual(len(reader.contents()), 1)
+
+
+class Requests(S3Scenario):
+    """What a server is sent because a setting says so; all of it signed."""
+
+    SENT = {"x-amz-storage-class": "STANDARD_IA",
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
+            "x-amz-meta-owner": "archive", "x-amz-meta-shelf": "7 b"}
+
+    def test_class_encryption_metadata_and_session_token(self):
+        peer = self.peer()
+        reader = self.s3_reader(
+            peer, READER_S3_STORAGE_CLASS="STANDARD_IA",
+            READER_S3_SSE="aws:kms", READER_S3_SSE_KEY_ID="key-1",
+            READER_S3_METADATA="owner=archive;shelf=7 b",
+            AWS_SESSION_TOKEN="a session's token")
+        for number, size in enumerate((1000, 2 * PART)):
+            self.assert_kept(reader, ID % number, payload(size))
+        [create] = peer.of("create")
+        [put] = [c for c in peer.of("put") if c.size == 1000]
+        for call in (create, put):
+            sent = {n: call.headers.get(n) for n in self.SENT}
+            self.assertEqual(sent, self.SENT)
+        self.assertEqual({c.headers.get("x-amz-security-token")
+                          for c in peer.calls}, {"a session's token"})
+        self.assertEqual(peer.unsigned(), [])
+        self.assertTrue(all(c.headers["x-amz-content-sha256"] ==
+                            c.leg.sha256 for c in peer.of("part")))
+
+    def test_nothing_is_sent_that_no_setting_asks_for(self):
+        peer = self.peer()
+        reader = self.s3_reader(peer)
+        self.assert_kept(reader, ID % 1, payload(2 * PART))
+        seen = {n for call in peer.calls for n in call.headers}
+        self.assertEqual(seen & {*self.SENT, "x-amz-security-token",
+                                 "cookie", "referer"}, set())
+
+    def test_neither_keys_nor_token_are_logged(self):
+        reader = self.s3_reader(READER_LOG_LEVEL="debug", READER_S3_RETRIES=1,
+                                AWS_SECRET_ACCESS_KEY="the-secret-of-it",
+                                AWS_SESSION_TOKEN="the-token-of-it",
+                                wait=False).wait_live()
+        said = wait_until(lambda: not_ready(reader), "it says why")
+        self.assertNotRegex(said + reader.log(), "the-(secret|token)-of-it")
 
 
 def not_ready(reader):

@@ -21,12 +21,13 @@ import subprocess
 import uuid
 
 from client import Client, chunk, fetch, head, LAST_CHUNK
-from harness import Reader, Scenario
+from harness import IS_INSTRUMENTED, Reader, Scenario
 from s3_peer import S3Peer
 from s3_rgw import Rgw
 from s3_servers import bring_up
 from s3_swift import Swift
 
+IS_LONG = bool(os.environ.get("SCENARIO_LONG"))
 MIB = 1 << 20
 PART = 5 * MIB              # the smallest that S3 takes
 ID = "0190a000-0000-7000-8000-0000000000%02x"
@@ -36,6 +37,15 @@ PATCH_TYPE = "Content-Type: application/offset+octet-stream"
 @functools.cache
 def rgw():
     return shared(Rgw)
+
+
+@functools.cache
+def large_rgw():
+    """For what may be more than memory has room for: in the long run on disk."""
+    if not IS_LONG:
+        return rgw()
+    return shared(functools.partial(Rgw, store="bluestore",
+                                    capacity=32 << 30))
 
 
 @functools.cache
@@ -106,24 +116,29 @@ class S3Reader(Reader):
     # ---- the object API ---------------------------------------------------------
 
     def stage(self, object_id, data, *fields, name="x.bin", chunked=False):
-        """PUT; the answer."""
-        fields = [f'Content-Disposition: attachment; filename="{name}"',
-                  *fields]
-        if not chunked:
-            return fetch(self.port, "PUT", f"/objects/{object_id}", *fields,
-                         body=data)
+        """PUT; the answer, also one that comes before everything is sent."""
+        length = "Transfer-Encoding: chunked" if chunked \
+            else f"Content-Length: {len(data)}"
         with Client(self.port, timeout=120) as client:
-            client.send(head("PUT", f"/objects/{object_id}", *fields,
-                             "Transfer-Encoding: chunked"))
-            for start in range(0, len(data), MIB):
-                client.send(chunk(data[start:start + MIB]))
-            client.send(LAST_CHUNK)
+            client.send(head(
+                "PUT", f"/objects/{object_id}", *fields, length,
+                f'Content-Disposition: attachment; filename="{name}"'))
+            try:
+                for start in range(0, len(data), MIB):
+                    piece = data[start:start + MIB]
+                    client.send(chunk(piece) if chunked else piece)
+                client.send(LAST_CHUNK if chunked else b"")
+            except ConnectionError:
+                pass
             return client.response()
 
     def commit(self, object_id, data):
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        return self.commit_digest(object_id, hashlib.sha256(data).hexdigest())
+
+    def commit_digest(self, object_id, digest):
+        value = base64.b64encode(bytes.fromhex(digest)).decode()
         return fetch(self.port, "POST", f"/objects/{object_id}/commit",
-                     f"Repr-Digest: sha-256=:{digest}:", body=b"")
+                     f"Repr-Digest: sha-256=:{value}:", body=b"")
 
     def append(self, object_id, offset, data):
         return fetch(self.port, "PATCH", f"/objects/{object_id}",
@@ -136,23 +151,27 @@ class S3Reader(Reader):
             if answer.status == 200 else None
 
     def download(self, object_id):
-        """(size, SHA-256) of what it gives back, piece by piece."""
-        content, size = hashlib.sha256(), 0
-        with Client(self.port, timeout=120) as client:
-            client.request("GET", f"/objects/{object_id}")
-            status, _, fields = client.take_head()
-            if status != 200:
-                raise AssertionError(f"{status} for {object_id}")
-            while size < int(fields["content-length"]):
-                if not client.buffer and not client.fill():
-                    break
-                size += len(client.buffer)
-                content.update(client.buffer)
-                client.buffer = b""
-        return size, content.hexdigest()
+        return download(self, object_id)
 
     def remove(self, object_id):
         return fetch(self.port, "DELETE", f"/objects/{object_id}")
+
+
+def download(reader, object_id):
+    """(size, SHA-256) of what it gives back, piece by piece."""
+    content, size = hashlib.sha256(), 0
+    with Client(reader.port, timeout=120) as client:
+        client.request("GET", f"/objects/{object_id}")
+        status, _, fields = client.take_head()
+        if status != 200:
+            raise AssertionError(f"{status} for {object_id}")
+        while size < int(fields["content-length"]):
+            if not client.buffer and not client.fill():
+                break
+            size += len(client.buffer)
+            content.update(client.buffer)
+            client.buffer = b""
+    return size, content.hexdigest()
 
 
 class S3Scenario(Scenario):
@@ -218,6 +237,11 @@ class S3Scenario(Scenario):
         return found
 
     # ---- invariants ------------------------------------------------------------------
+
+    def assert_grew_less(self, reader, before, limit):
+        """Its resident size; sanitizers keep memory of their own."""
+        if not IS_INSTRUMENTED:
+            self.assertLess(reader.rss() - before, limit)
 
     def assert_staged(self, answer, data):
         self.assertEqual(answer.status, 200, answer)

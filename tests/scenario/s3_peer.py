@@ -211,7 +211,7 @@ class S3Peer(FaultTarget):
     """One bucket; addresses are those of path style."""
 
     def __init__(self, bucket="test-bucket", key=KEY, secret=SECRET,
-                 listen=True, **scripts):
+                 receive_buffer=0, **scripts):
         unknown = set(scripts) - set(KINDS) - {"other"}
         if unknown:
             raise ValueError(f"no such kinds of requests: {unknown}")
@@ -226,7 +226,7 @@ class S3Peer(FaultTarget):
         everything = self.follow
         super().__init__(on_put=everything, on_commit=everything,
                          on_delete=everything, on_post=everything,
-                         on_other=everything, listen=listen)
+                         on_other=everything, receive_buffer=receive_buffer)
         self.endpoint = f"http://{self.address}"
 
     # ---- asking ---------------------------------------------------------------------
