@@ -234,6 +234,8 @@ void store_close(struct store **storep)
 	if (!store)
 		return;
 	*storep = NULL;
+	if (store->type->stop)
+		store->type->stop(store);
 	for (size_t i = 0; i < STORE_BUCKETS; i++)
 		CHECK(!store->sinks[i]);
 	pthread_mutex_destroy(&store->lock);

@@ -42,6 +42,8 @@ struct sink_type {
 	 * `err`, and store_close() follows. NULL when it has none.
 	 */
 	int (*start)(struct store *store, struct err *err);
+	/* End them: the base is about to go. NULL as start. */
+	void (*stop)(struct store *store);
 	void (*store_close)(struct store *store);
 	/* As store_leave(); NULL when it keeps nothing on loops. */
 	void (*leave)(struct store *store, struct loop *loop);

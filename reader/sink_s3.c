@@ -100,17 +100,24 @@ static int check_bucket(struct s3_engine *engine, struct err *err)
 
 /* ---- store ---------------------------------------------------------------- */
 
+/* The sweep looks at the base, so it ends first. */
+static void s3_store_stop(struct store *base)
+{
+	struct s3_store *store = (struct s3_store *)base;
+
+	if (!store->engine->running)
+		return;
+	loop_post(store->engine->loop, &store->stop, s3_sweep_stop,
+		  store->sweep);
+	s3_engine_stop(store->engine);
+}
+
 static void s3_store_close(struct store *base)
 {
 	struct s3_store *store = (struct s3_store *)base;
 
-	if (store->engine && store->engine->running) {
-		loop_post(store->engine->loop, &store->stop, s3_sweep_stop,
-			  store->sweep);
-		s3_engine_stop(store->engine);
-	} else if (store->sweep) {
+	if (store->sweep)
 		s3_sweep_stop(store->sweep);
-	}
 	s3_sweep_free(&store->sweep);
 	s3_engine_free(&store->engine);
 	free(store);
@@ -213,6 +220,7 @@ const struct sink_type sink_type_s3 = {
 	.can_append = true,
 	.store_open = s3_store_open,
 	.start = s3_store_start,
+	.stop = s3_store_stop,
 	.store_close = s3_store_close,
 	.check = s3_check,
 	.find = s3_find,
