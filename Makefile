@@ -13,7 +13,7 @@ endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 OBJ := dist/obj/$(MODE)
 
-PKGS := libevent_core libcurl libcrypto jansson libpq libmagic
+PKGS := libevent_core libcurl libcrypto jansson libpq libmagic expat
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum \
 	-Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla -Wformat=2
 CPPFLAGS += -I. -D_GNU_SOURCE
@@ -189,9 +189,13 @@ torture: $(PROGRAMS) ## failing allocations and calls, kills at every step: abou
 		tests/scenario/run.py --folder tests/torture $(SCENARIO)
 
 .PHONY: test-long
-test-long: $(PROGRAMS) ## 8 GiB through the programs, byte for byte
+test-long: $(PROGRAMS) ## 8 GiB through the programs, byte for byte: about 20 minutes
 	@SCENARIO_LONG=1 SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) \
-		tests/scenario/run.py 51_
+		tests/scenario/run.py 51_ 82_ 83_
+
+.PHONY: test-s3
+test-s3: $(PROGRAMS) ## the S3 store against Ceph's RGW, Swift and a scripted server
+	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) tests/scenario/run.py 80_ 81_ 82_ 83_
 
 .PHONY: test-topology
 test-topology: $(PROGRAMS) ## 1,000 uploads and 10,000 reads through nginx, instances being killed

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "scenario"))
+sys.path[:0] = [str(ROOT / "tests" / "scenario"), str(ROOT / "scripts")]
 
 from harness import Program, Reader     # noqa: E402 (the path is set above)
 

@@ -55,7 +55,7 @@ struct http_call *media_call(struct front *front, struct outlet *outlet,
 					     .headers = &header,
 					     .n_headers = *token ? 1 : 0,
 					     .timeout_ms = timeout_ms,
-					     .max_body = max_body };
+					     .max_answer = max_body };
 
 	snprintf(bearer, sizeof(bearer), "Bearer %s", token);
 	return http_call_start(outlet->origin, &request, fn, owner);

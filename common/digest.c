@@ -10,6 +10,7 @@
 #include "common/digest.h"
 
 #include <openssl/evp.h>
+#include <openssl/md5.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,17 +47,16 @@ void digest_update(struct digest *digest, const void *data, size_t len)
 	CHECK(SHA256_Update(&digest->sha256, data, len) == 1);
 }
 
-static void to_hex(const unsigned char bytes[DIGEST_SHA256_BYTES],
-		   char hex[DIGEST_HEX_SIZE])
+void digest_to_hex(const unsigned char *bytes, size_t n, char *hex)
 {
 	static const char digits[] = "0123456789abcdef";
 	size_t i;
 
-	for (i = 0; i < DIGEST_SHA256_BYTES; i++) {
+	for (i = 0; i < n; i++) {
 		hex[2 * i] = digits[bytes[i] >> 4];
 		hex[2 * i + 1] = digits[bytes[i] & 15];
 	}
-	hex[2 * DIGEST_SHA256_BYTES] = '\0';
+	hex[2 * n] = '\0';
 }
 
 void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE])
@@ -65,7 +65,7 @@ void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE])
 	SHA256_CTX copy = digest->sha256;
 
 	CHECK(SHA256_Final(bytes, &copy) == 1);
-	to_hex(bytes, hex);
+	digest_to_hex(bytes, sizeof(bytes), hex);
 }
 
 void digest_once(const struct span *parts, size_t n_parts,
@@ -83,6 +83,98 @@ void digest_once(const struct span *parts, size_t n_parts,
 static unsigned char nibble(char c)
 {
 	return (unsigned char)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+/* ---- a digest that another process goes on with --------------------------- */
+
+/*
+ * "v1:", the number of bytes taken, the eight words of the state, and the bytes
+ * of the last block that is not full, all hexadecimal.
+ */
+#define STATE_FORMAT "v1:%016llx:%08x%08x%08x%08x%08x%08x%08x%08x:"
+#define STATE_HEAD 85
+
+void digest_export(const struct digest *digest, char text[DIGEST_STATE_SIZE])
+{
+	const SHA256_CTX *c = &digest->sha256;
+	unsigned long long bits = (unsigned long long)c->Nh << 32 | c->Nl;
+	int n;
+
+	n = snprintf(text, DIGEST_STATE_SIZE, STATE_FORMAT, bits / 8, c->h[0],
+		     c->h[1], c->h[2], c->h[3], c->h[4], c->h[5], c->h[6],
+		     c->h[7]);
+	CHECK(n == STATE_HEAD);
+	digest_to_hex((const unsigned char *)c->data, c->num, text + n);
+}
+
+/* The bytes of the unfinished block, at the end of the text. */
+static bool take_block(SHA256_CTX *c, struct span text)
+{
+	unsigned char *data = (unsigned char *)c->data;
+	size_t i;
+
+	if (text.len != 2 * (size_t)c->num)
+		return false;
+	for (i = 0; i < text.len; i++)
+		if (!strchr("0123456789abcdef", text.ptr[i]))
+			return false;
+	for (i = 0; i < c->num; i++)
+		data[i] = (unsigned char)(nibble(text.ptr[2 * i]) << 4 |
+					  nibble(text.ptr[2 * i + 1]));
+	return true;
+}
+
+bool digest_import(struct digest *digest, struct span text)
+{
+	SHA256_CTX *c = &digest->sha256;
+	char buf[DIGEST_STATE_SIZE];
+	unsigned long long bytes;
+
+	digest_reset(digest);
+	if (!span_to_string(text, buf, sizeof(buf)) || text.len < STATE_HEAD ||
+	    sscanf(buf, STATE_FORMAT, &bytes, &c->h[0], &c->h[1], &c->h[2],
+		   &c->h[3], &c->h[4], &c->h[5], &c->h[6], &c->h[7]) != 9) {
+		digest_reset(digest);
+		return false;
+	}
+	c->Nl = (SHA_LONG)(bytes * 8);
+	c->Nh = (SHA_LONG)(bytes * 8 >> 32);
+	c->num = (unsigned int)(bytes % SHA256_CBLOCK);
+	if (take_block(c, span_make(text.ptr + STATE_HEAD,
+				    text.len - STATE_HEAD)))
+		return true;
+	digest_reset(digest);
+	return false;
+}
+
+/* ---- what S3 wants -------------------------------------------------------- */
+
+void digest_hmac(struct span key, struct span text,
+		 unsigned char mac[DIGEST_SHA256_BYTES])
+{
+	unsigned char pad[SHA256_CBLOCK] = { 0 };
+	struct span parts[2] = { { (const char *)pad, sizeof(pad) }, text };
+
+	if (key.len > sizeof(pad))
+		digest_once(&key, 1, pad);
+	else if (key.len > 0)
+		memcpy(pad, key.ptr, key.len);
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36;
+	digest_once(parts, 2, mac);
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36 ^ 0x5c;
+	parts[1] = span_make((const char *)mac, DIGEST_SHA256_BYTES);
+	digest_once(parts, 2, mac);
+}
+
+void digest_md5(struct span data, unsigned char bytes[DIGEST_MD5_BYTES])
+{
+	MD5_CTX md5;
+
+	CHECK(MD5_Init(&md5) == 1);
+	CHECK(MD5_Update(&md5, data.ptr, data.len) == 1);
+	CHECK(MD5_Final(bytes, &md5) == 1);
 }
 
 void digest_format_field(const char hex[DIGEST_HEX_SIZE],
@@ -308,7 +400,7 @@ static bool decode_sha256(struct span base64, char hex[DIGEST_HEX_SIZE])
 	EVP_EncodeBlock(again, bytes, DIGEST_SHA256_BYTES);
 	if (memcmp(again, base64.ptr, BASE64_SHA256_LEN) != 0)
 		return false;
-	to_hex(bytes, hex);
+	digest_to_hex(bytes, DIGEST_SHA256_BYTES, hex);
 	return true;
 }
 

@@ -36,6 +36,25 @@ void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE]);
 void digest_once(const struct span *parts, size_t n_parts,
 		 unsigned char bytes[DIGEST_SHA256_BYTES]);
 
+/*
+ * What a running digest has come to, as text: another process goes on from it.
+ * digest_import() is false, and the digest at its start, for text that
+ * digest_export() did not write.
+ */
+#define DIGEST_STATE_SIZE 256
+void digest_export(const struct digest *digest, char text[DIGEST_STATE_SIZE]);
+bool digest_import(struct digest *digest, struct span text) MUST_CHECK;
+
+/* `n` bytes as lower-case hexadecimal digits and a NUL: 2 * n + 1 bytes. */
+void digest_to_hex(const unsigned char *bytes, size_t n, char *hex);
+
+/* HMAC-SHA256 (RFC 2104) of `text`; `mac` may be what `key` points to. */
+void digest_hmac(struct span key, struct span text,
+		 unsigned char mac[DIGEST_SHA256_BYTES]);
+
+/* MD5, for what only knows that; it proves nothing against an attacker. */
+void digest_md5(struct span data, unsigned char bytes[DIGEST_MD5_BYTES]);
+
 /* "sha-256=:BASE64:" for a hex digest (RFC 9530, 2 and 3). */
 void digest_format_field(const char hex[DIGEST_HEX_SIZE],
 			 char field[DIGEST_FIELD_SIZE]);

@@ -8,10 +8,12 @@
 #include "common/http_client_impl.h"
 
 /*
- * Of an answer: its head (1xx ones and trailers included), and its body if the
- * caller has not said how long it may be.
+ * Of an answer's head (1xx ones and trailers included), and of its body, if the
+ * caller has not said how long that may be.
  */
+#define MAX_HEAD ((size_t)65536)
 #define MAX_ANSWER ((size_t)65536)
+#define MIN_TICK_MS 10u
 #define FIRST_BODY ((size_t)1024)
 
 #define CALL_STATES(X)                                                         \
@@ -35,13 +37,20 @@ struct http_call {
 	struct curl_slist *headers;
 	curl_off_t request_bytes; /* of the request's body */
 	uint64_t timeout_ms;
+	uint64_t stall_ms;
+	uint64_t deadline_ms;
+	uint64_t moved;		/* bytes of both directions, at the last look */
+	uint64_t moved_ms;	/* and since when that many */
 	struct timer timer;
 	struct deferred tell;
 	size_t head_bytes;
+	size_t max_body;
 	char *body;
 	size_t body_len;
 	size_t body_size;
-	size_t max_body;
+	char *room; /* the caller's */
+	size_t room_size;
+	bool in_room; /* where the body is */
 	bool too_long;
 	struct http_call_result result;
 	char curl_text[CURL_ERROR_SIZE];
@@ -116,6 +125,11 @@ static void tell(void *arg)
 
 static void set_timed_out(struct http_call *call)
 {
+	if (call->stall_ms > 0 &&
+	    loop_now_ms(call->loop) < call->deadline_ms)
+		err_set(&call->result.err, ERR_TARGET,
+			"no byte to or from %s for %llu ms", call->origin->host,
+			(unsigned long long)call->stall_ms);
 	err_set(&call->result.err, ERR_TARGET,
 		"no answer from %s within %llu ms", call->origin->host,
 		(unsigned long long)call->timeout_ms);
@@ -162,7 +176,8 @@ static void set_result(struct http_call *call, CURLcode code)
 	if (call->too_long)
 		err_set(&result->err, ERR_TARGET,
 			"answer %ld of %s is over %zu bytes", status,
-			call->origin->host, call->max_body);
+			call->origin->host,
+			call->in_room ? call->room_size : call->max_body);
 	else if (code != CURLE_OK)
 		set_failed(call, code, status);
 	else if (status / 100 == 2 && !is_all_sent(call))
@@ -172,7 +187,9 @@ static void set_result(struct http_call *call, CURLcode code)
 	result->is_too_long = call->too_long;
 	if (!err_is_set(&result->err) || call->too_long) {
 		result->status = (int)status;
-		result->body = span_make(call->body, call->body_len);
+		result->body = span_make(call->in_room ? call->room
+						       : call->body,
+					 call->body_len);
 	}
 }
 
@@ -186,9 +203,45 @@ void http_call_on_done(void *owner, CURLcode code)
 	loop_defer(call->loop, &call->tell, tell, call);
 }
 
+/* Bytes that have gone either way. */
+static uint64_t count_moved(const struct http_call *call)
+{
+	curl_off_t sent = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+	return (uint64_t)sent + call->head_bytes + call->body_len;
+}
+
+static bool has_stalled(struct http_call *call, uint64_t now)
+{
+	uint64_t moved = count_moved(call);
+
+	if (moved != call->moved) {
+		call->moved = moved;
+		call->moved_ms = now;
+	}
+	return call->stall_ms > 0 && now - call->moved_ms >= call->stall_ms;
+}
+
+/* The next look: often enough for a stall to be seen a quarter late at most. */
+static void start_timer(struct http_call *call, uint64_t now)
+{
+	uint64_t ms = call->deadline_ms - now;
+
+	if (call->stall_ms > 0 && call->stall_ms / 4 < ms)
+		ms = call->stall_ms / 4;
+	timer_start(&call->timer, ms < MIN_TICK_MS ? MIN_TICK_MS : ms);
+}
+
 static void on_timer(void *arg)
 {
-	http_call_on_done(arg, CURLE_OPERATION_TIMEDOUT);
+	struct http_call *call = arg;
+	uint64_t now = loop_now_ms(call->loop);
+
+	if (now >= call->deadline_ms || has_stalled(call, now))
+		http_call_on_done(call, CURLE_OPERATION_TIMEDOUT);
+	else
+		start_timer(call, now);
 }
 
 /* CURLOPT_HEADERFUNCTION: nothing is kept here, http_call_header() asks curl.
@@ -199,7 +252,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 
 	(void)bytes;
 	(void)size;
-	if (n > MAX_ANSWER - call->head_bytes) {
+	if (n > MAX_HEAD - call->head_bytes) {
 		call->too_long = true;
 		return CURL_WRITEFUNC_ERROR;
 	}
@@ -224,17 +277,29 @@ static bool body_reserve(struct http_call *call, size_t len)
 	return true;
 }
 
+static bool is_success(const struct http_call *call)
+{
+	long status = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	return status / 100 == 2;
+}
+
 /* CURLOPT_WRITEFUNCTION */
 static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct http_call *call = arg;
-	size_t room = call->max_body - call->body_len;
-	size_t take = n < room ? n : room;
+	size_t room, take;
 
 	(void)size;
-	if (!body_reserve(call, call->body_len + take))
+	call->in_room = call->room && is_success(call);
+	room = (call->in_room ? call->room_size : call->max_body) -
+	       call->body_len;
+	take = n < room ? n : room;
+	if (!call->in_room && !body_reserve(call, call->body_len + take))
 		return CURL_WRITEFUNC_ERROR;
-	memcpy(call->body + call->body_len, bytes, take);
+	memcpy((call->in_room ? call->room : call->body) + call->body_len,
+	       bytes, take);
 	call->body_len += take;
 	call->too_long = take < n;
 	return call->too_long ? CURL_WRITEFUNC_ERROR : n;
@@ -295,15 +360,17 @@ static bool add_headers(struct http_call *call,
 	return add_line(call, "Expect:") && add_line(call, "Content-Type:");
 }
 
-static bool set_body(struct http_call *call, struct span body)
+static bool set_body(struct http_call *call, struct span body, bool is_borrowed)
 {
+	CURLoption option = is_borrowed ? CURLOPT_POSTFIELDS
+					: CURLOPT_COPYPOSTFIELDS;
 	CURL *easy = call->easy;
 
 	call->request_bytes = (curl_off_t)body.len;
 	return is_set(curl_easy_setopt(easy, CURLOPT_POST, 1L)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
 				       (curl_off_t)body.len)) &&
-	       is_set(curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS,
+	       is_set(curl_easy_setopt(easy, option,
 				       body.len ? body.ptr : ""));
 }
 
@@ -318,7 +385,7 @@ static bool set_method(struct http_call *call,
 	if (strcmp(method, "HEAD") == 0)
 		return is_set(curl_easy_setopt(easy, CURLOPT_NOBODY, 1L));
 	if ((strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0) &&
-	    !set_body(call, request->body))
+	    !set_body(call, request->body, request->body_is_borrowed))
 		return false;
 	return is_set(curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method));
 }
@@ -373,13 +440,18 @@ struct http_call *http_call_start(struct http_origin *origin,
 	call->fn = fn;
 	call->owner = owner;
 	call->timeout_ms = request->timeout_ms;
-	call->max_body = request->max_body ? request->max_body : MAX_ANSWER;
+	call->stall_ms = request->stall_ms;
+	call->max_body = request->max_answer ? request->max_answer : MAX_ANSWER;
+	call->room = request->room;
+	call->room_size = request->room_size;
+	call->moved_ms = loop_now_ms(call->loop);
+	call->deadline_ms = call->moved_ms + request->timeout_ms;
 	timer_init(&call->timer, call->loop, on_timer, call);
 	if (!start(call, request)) {
 		call_free(call);
 		return NULL;
 	}
-	timer_start(&call->timer, request->timeout_ms);
+	start_timer(call, call->moved_ms);
 	origin->n_users++;
 	return call;
 }

@@ -1,5 +1,7 @@
 #include "common/http_client.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,15 +76,31 @@ static void act(struct http_multi *multi, curl_socket_t fd, int facts)
 	}
 }
 
+/*
+ * Some servers send head and body of an answer in two segments and leave Nagle's
+ * algorithm on: the second one then waits for our acknowledgement of the first,
+ * which waits 40 ms for something to go with (tcp(7), TCP_QUICKACK). So it goes at
+ * once. Not for links: there our bytes flow, and the acknowledgement with them.
+ */
+static void acknowledge(evutil_socket_t fd)
+{
+	int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+}
+
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
+	struct http_multi *multi = arg;
 	int facts = 0;
 
+	if ((what & EV_READ) && multi->on_done == http_call_on_done)
+		acknowledge(fd);
 	if (what & EV_READ)
 		facts |= CURL_CSELECT_IN;
 	if (what & EV_WRITE)
 		facts |= CURL_CSELECT_OUT;
-	act(arg, fd, facts);
+	act(multi, fd, facts);
 }
 
 static void on_timeout(void *arg)

@@ -6,8 +6,9 @@
  *  link  a raw connection for a body leg: CURLOPT_CONNECT_ONLY, then our own
  *        HTTP/1.1 over link_send() and link_recv(), straight from and to the
  *        caller's memory. Idle links are kept, a few for each origin.
- *  call  an ordinary small request and its answer (commit retries, look-ups,
- *        aborts) over libcurl's multi interface.
+ *  call  an ordinary request and its answer (commit retries, look-ups, aborts;
+ *        all that goes to S3) over libcurl's multi interface. A large body is
+ *        sent from where it lies, through libcurl's 64 KiB.
  *
  * At most 32 links of an origin connect at a time, others wait for their turn:
  * libcurl takes 11 KiB for each, and a thread to resolve a name.
@@ -21,8 +22,8 @@
  * The rules of libcurl 7.88.1 it keeps: forced HTTP/1.1; NOSIGNAL; QUICK_EXIT, so
  * that a dead resolver blocks nothing; no redirects, no netrc, no proxy from the
  * environment; http and https only; own timers; multi calls never from inside a
- * callback; on CURL_POLL_REMOVE the event is deleted at once; answers are capped,
- * at 64 KiB unless a call asks for more.
+ * callback; on CURL_POLL_REMOVE the event is deleted at once; answers are capped
+ * at 64 KiB unless the caller says otherwise.
  *
  * Single-threaded: one client a loop. Callbacks never come from inside the call
  * that started the operation.
@@ -138,7 +139,16 @@ struct http_call_request {
 	size_t n_headers;
 	struct span body;		/* copied; for POST and PUT, may be empty */
 	uint64_t timeout_ms;		/* of the whole call, names included */
-	size_t max_body;		/* of the answer, bytes; 0 = 64 KiB */
+	/* What follows may be left zero. */
+	bool body_is_borrowed;		/* not copied: valid until fn or cancel */
+	uint64_t stall_ms;		/* ends when no byte moves this long */
+	size_t max_answer;		/* cap of the answer's body; 0: 64 KiB */
+	/*
+	 * Where the body of a 2xx answer is put, and its cap then: borrowed until
+	 * fn or cancel. Answers of another status go to the call's own memory.
+	 */
+	char *room;
+	size_t room_size;
 };
 
 /*
@@ -167,7 +177,10 @@ struct http_call *http_call_start(struct http_origin *origin,
 /* A field of the answer, during the callback only; NULL when absent. */
 const char *http_call_header(struct http_call *call, const char *name);
 
-/* Stop it, `fn` will not be called; *call is nulled. No effect from within `fn`. */
+/*
+ * Stop it, `fn` will not be called; *call is nulled. No effect from within `fn`.
+ * What was borrowed is the caller's again.
+ */
 void http_call_cancel(struct http_call **call);
 
 #endif

@@ -21,6 +21,8 @@
 	X(STARTING, "admitted")                                     \
 	X(CLEARING, "a forgotten object of this id is removed")     \
 	X(LOOKING, "has the store committed this id already?")      \
+	X(RESUMING, "did another process leave a part of it?")      \
+	X(DROPPING, "it did not")                                   \
 	X(OPENING, "does the store accept the object?")             \
 	X(BODY, "bytes flow")                                       \
 	X(STAGING, "the store completes the object")                \
@@ -42,6 +44,7 @@ struct receive {
 	bool client_gone;
 	bool deleted;			/* somebody wants it aborted */
 	bool committed_before;		/* lookup.object is what is there */
+	bool elsewhere;			/* Upload-Offset is not its end */
 	bool pumping, again;
 	uint64_t received;
 	uint64_t stage_began_us;
@@ -94,6 +97,8 @@ static void answer(const struct receive *r)
 		http_abort(x);
 	else if (r->committed_before)
 		answer_exists(x, &r->lookup.object);
+	else if (r->elsewhere)
+		answer_wrong_offset(x, r->head.object.size);
 	else if (err_is_set(&r->err))
 		http_reply_problem(x, &r->err);
 	else if (r->append)
@@ -152,9 +157,16 @@ static void start_looking(struct receive *r)
 
 static void start_opening(struct receive *r)
 {
+	struct store *store = r->op.thread->reader->store;
+
 	r->busy = true;
-	r->sink = sink_open(r->op.thread->reader->store, &r->head.object,
-			    r->op.thread->loop, on_operation_ended, r);
+	if (r->state == RECEIVE_RESUMING)
+		r->sink = sink_resume(store, r->head.object.id,
+				      r->op.thread->loop, on_operation_ended,
+				      r);
+	else
+		r->sink = sink_open(store, &r->head.object, r->op.thread->loop,
+				    on_operation_ended, r);
 	r->entry->sink = r->sink;
 	if (r->sink)
 		return;
@@ -196,7 +208,12 @@ static const struct {
 	[RECEIVE_STARTING] = { "starting", BIT(CLEARING) | BIT(LOOKING) |
 						   BIT(BODY) },
 	[RECEIVE_CLEARING] = { "clearing", BIT(LOOKING) | BIT(ENDED) },
-	[RECEIVE_LOOKING] = { "looking", BIT(OPENING) | BIT(ENDED) },
+	[RECEIVE_LOOKING] = { "looking",
+			      BIT(RESUMING) | BIT(OPENING) | BIT(ENDED) },
+	[RECEIVE_RESUMING] = { "resuming", BIT(DROPPING) | BIT(BODY) |
+						   BIT(SUSPENDING) |
+						   BIT(ABORTING) | BIT(ENDED) },
+	[RECEIVE_DROPPING] = { "dropping", BIT(OPENING) | BIT(ENDED) },
 	[RECEIVE_OPENING] = { "opening",
 			      BIT(BODY) | BIT(ABORTING) | BIT(ENDED) },
 	[RECEIVE_BODY] = { "body", BIT(STAGING) | BIT(SUSPENDING) |
@@ -230,12 +247,14 @@ static void enter(struct receive *r, enum receive_state state)
 	case RECEIVE_LOOKING:
 		start_looking(r);
 		break;
+	case RECEIVE_RESUMING:
 	case RECEIVE_OPENING:
 		start_opening(r);
 		break;
 	case RECEIVE_BODY:
 		start_body(r);
 		break;
+	case RECEIVE_DROPPING:
 	case RECEIVE_STAGING:
 	case RECEIVE_SUSPENDING:
 	case RECEIVE_ABORTING:
@@ -366,6 +385,39 @@ static void after_looking(struct receive *r)
 	}
 	if (err_is_set(&r->err))
 		give_up(r);
+	else if (r->append && store_can_resume(r->op.thread->reader->store))
+		enter(r, RECEIVE_RESUMING);
+	else
+		enter(r, RECEIVE_OPENING);
+}
+
+/* There is something to go on with, maybe not where the client thinks. */
+static void after_resuming(struct receive *r)
+{
+	bool found = !err_is_set(&r->op_err);
+
+	if (!found && r->op_err.code == ERR_NOT_FOUND && r->sink) {
+		enter(r, RECEIVE_DROPPING);
+	} else if (op_failed(r)) {
+		give_up(r);
+	} else if (sink_offset(r->sink) == r->head.offset) {
+		enter(r, RECEIVE_BODY);
+	} else {
+		r->elsewhere = true;
+		err_set(&r->err, ERR_CONFLICT,
+			"Upload-Offset is not where the object ends");
+		enter(r, RECEIVE_SUSPENDING);
+	}
+}
+
+/* Nothing to go on with: then it may only begin. */
+static void after_dropping(struct receive *r)
+{
+	r->sink = r->entry->sink = NULL;
+	if (r->head.offset > 0)
+		err_set(&r->err, ERR_NOT_FOUND, "there is no such object");
+	if (err_is_set(&r->err))
+		give_up(r);
 	else
 		enter(r, RECEIVE_OPENING);
 }
@@ -444,6 +496,12 @@ static void step(struct receive *r)
 		break;
 	case RECEIVE_LOOKING:
 		after_looking(r);
+		break;
+	case RECEIVE_RESUMING:
+		after_resuming(r);
+		break;
+	case RECEIVE_DROPPING:
+		after_dropping(r);
 		break;
 	case RECEIVE_OPENING:
 		if (op_failed(r))
@@ -613,7 +671,8 @@ static void append(struct receive *r, struct http_exchange *x)
 		answer_wrong_offset(x, end_offset);
 		break;
 	case STAGING_UNKNOWN:
-		if (r->head.offset == 0)
+		if (r->head.offset == 0 ||
+		    store_can_resume(thread->reader->store))
 			create(r, x);
 		else
 			start(r, x, RECEIVE_LOOKING);

@@ -258,12 +258,34 @@ static void reply_description(struct http_exchange *x, struct description *d,
 		http_reply_head_only(x, &reply, size);
 }
 
+static void describe_staged(struct http_exchange *x,
+			    const struct staging_view *view);
+
+/* One that another process has begun, and that a PATCH would go on with. */
+static void on_suspended_found(void *arg, const struct err *err)
+{
+	struct serve *s = arg;
+	struct staging_view view = { .offset = s->lookup.object.size };
+
+	if (s->op.x && err)
+		http_reply_problem(s->op.x, err);
+	else if (s->op.x)
+		describe_staged(s->op.x, &view);
+	operation_finish(&s->op);
+}
+
 static void on_described(void *arg, const struct err *err)
 {
 	struct serve *s = arg;
 	struct http_exchange *x = s->op.x;
+	struct store *store = s->op.thread->reader->store;
 	struct description d;
 
+	if (err && err->code == ERR_NOT_FOUND && store_can_resume(store)) {
+		store_find_suspended(store, &s->lookup, s->op.thread->loop,
+				     on_suspended_found, s);
+		return;
+	}
 	if (x && err) {
 		http_reply_problem(x, err);
 	} else if (x) {

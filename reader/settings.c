@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/ring.h"
+#include "reader/s3_config.h"
 #include "reader/sink.h"
 
 #include <stdio.h>
@@ -29,6 +30,56 @@ const struct config_row reader_config[] = {
 	MS("READER_EXEC_TIMEOUT_MS", exec_timeout_ms, "60000", 10,
 	   "Time for that command to take the next byte, and to end after the "
 	   "last one; then it is killed."),
+	TEXT("READER_S3_BUCKET", s3_bucket, "",
+	     "Bucket of an s3 store; it has to exist."),
+	TEXT("READER_S3_PREFIX", s3_prefix, "",
+	     "What the keys of all objects begin with, \"uploads/\" say."),
+	TEXT("READER_S3_ENDPOINT", s3_endpoint, "",
+	     "URL of the S3 server, https://host:port; without one "
+	     "AWS_ENDPOINT_URL, and without that Amazon's of the region."),
+	TEXT("READER_S3_REGION", s3_region, "",
+	     "Region; without one AWS_REGION, AWS_DEFAULT_REGION, us-east-1."),
+	CHOICE("READER_S3_PATH_STYLE", s3_path_style, "auto", s3_styles,
+	     "Is the bucket named in the path (true) or in the host's name "
+	     "(false)? auto: in the path where an endpoint is given."),
+	TEXT("READER_S3_CA_FILE", s3_ca_file, "",
+	     "PEM file of the CAs that the server's certificate has to be "
+	     "signed by; without one the system's."),
+	TEXT("READER_S3_STORAGE_CLASS", s3_storage_class, "",
+	     "Storage class of new objects; without one the bucket's."),
+	TEXT("READER_S3_SSE", s3_sse, "",
+	     "Encryption by the server: AES256, aws:kms or aws:kms:dsse."),
+	TEXT("READER_S3_SSE_KEY_ID", s3_sse_key_id, "",
+	     "Key for aws:kms; without one the account's."),
+	TEXT("READER_S3_METADATA", s3_metadata, "",
+	     "Further metadata of new objects: name=value;name=value."),
+	NUMBER(CONFIG_SIZE, "READER_S3_PART_BYTES", s3_part_bytes, "8M",
+	       5 << 20, UINT64_C(1) << 30, "bytes",
+	       "Size of the parts of an upload, each held in memory until it "
+	       "is stored; grows for very large objects."),
+	NUMBER(CONFIG_U64, "READER_S3_PARALLEL", s3_parallel, "2", 1, 64, "",
+	       "Parts of one upload on their way at a time."),
+	NUMBER(CONFIG_U64, "READER_S3_RETRIES", s3_retries, "8", 0, 20, "",
+	       "How often a request that failed for a moment is sent again, "
+	       "after 0.2 s, 0.4 s, 0.8 s … 10 s."),
+	MS("READER_S3_TIMEOUT_MS", s3_timeout_ms, "30000", 100,
+	   "Time without a byte from or to the S3 server before a request is "
+	   "given up; ten times that for the end of a large upload."),
+	{ .name = "READER_S3_EXCLUSIVE", .kind = CONFIG_BOOL,
+	  MEMBER_OF(s3_exclusive), .fallback = "false", .unit = "",
+	  .help = "Does nobody else write below the prefix? Then all uploads "
+		  "that are found at the start are aborted, not only old ones." },
+	SECRET("AWS_ACCESS_KEY_ID", aws_access_key_id,
+	     "Access key of an s3 store."),
+	SECRET("AWS_SECRET_ACCESS_KEY", aws_secret_access_key,
+	     "Secret key of an s3 store."),
+	SECRET("AWS_SESSION_TOKEN", aws_session_token,
+	     "Session token, with temporary keys."),
+	TEXT("AWS_REGION", aws_region, "", "See READER_S3_REGION."),
+	TEXT("AWS_DEFAULT_REGION", aws_default_region, "",
+	     "See READER_S3_REGION."),
+	TEXT("AWS_ENDPOINT_URL", aws_endpoint_url, "",
+	     "See READER_S3_ENDPOINT."),
 	TEXT("DB_HOST", db_host, "",
 	     "Database server of a postgres store: name, address or directory "
 	     "of its socket. DB_* go before libpq's variables (PGHOST, PGSSLMODE, "
@@ -124,6 +175,8 @@ static int check_store(const struct reader_settings *s, struct err *err)
 		return err_set(err, ERR_CONFIG,
 			       "READER_EXEC_COMMAND=\"\": READER_STORE=exec "
 			       "needs a command");
+	if (strcmp(store_kinds[s->store], "s3") == 0)
+		return s3_config_check(s, err);
 	return 0;
 }
 

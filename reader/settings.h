@@ -19,6 +19,27 @@ struct reader_settings {
 	char file_dir[4096];		/* READER_FILE_DIR */
 	char exec_command[4096];	/* READER_EXEC_COMMAND: for /bin/sh -c */
 	uint64_t exec_timeout_ms;	/* READER_EXEC_TIMEOUT_MS */
+	char s3_bucket[256];		/* READER_S3_BUCKET */
+	char s3_prefix[983];		/* READER_S3_PREFIX: of all keys */
+	char s3_endpoint[512];		/* READER_S3_ENDPOINT: a URL */
+	char s3_region[64];		/* READER_S3_REGION */
+	int s3_path_style;		/* READER_S3_PATH_STYLE: enum s3_style */
+	char s3_ca_file[4096];		/* READER_S3_CA_FILE: PEM */
+	char s3_storage_class[64];	/* READER_S3_STORAGE_CLASS */
+	char s3_sse[32];		/* READER_S3_SSE */
+	char s3_sse_key_id[512];	/* READER_S3_SSE_KEY_ID */
+	char s3_metadata[1024];		/* READER_S3_METADATA: "a=b;c=d" */
+	uint64_t s3_part_bytes;		/* READER_S3_PART_BYTES */
+	uint64_t s3_parallel;		/* READER_S3_PARALLEL: parts in flight */
+	uint64_t s3_retries;		/* READER_S3_RETRIES of a request */
+	uint64_t s3_timeout_ms;		/* READER_S3_TIMEOUT_MS: no byte moved */
+	bool s3_exclusive;		/* READER_S3_EXCLUSIVE */
+	char aws_access_key_id[256];	/* AWS_ACCESS_KEY_ID */
+	char aws_secret_access_key[256]; /* AWS_SECRET_ACCESS_KEY */
+	char aws_session_token[4096];	/* AWS_SESSION_TOKEN */
+	char aws_region[64];		/* AWS_REGION */
+	char aws_default_region[64];	/* AWS_DEFAULT_REGION */
+	char aws_endpoint_url[512];	/* AWS_ENDPOINT_URL */
 	char db_host[256];		/* DB_HOST; "" = libpq's PGHOST */
 	char db_port[16];		/* DB_PORT; "" = PGPORT */
 	char db_name[128];		/* DB_NAME; "" = PGDATABASE */

@@ -220,6 +220,8 @@ struct store *store_open(const char *kind,
 	if (settings->sniff)
 		store->sniffer = sniffer_new();
 	pthread_mutex_init(&store->lock, NULL);
+	if (type->start && type->start(store, err) < 0)
+		store_close(&store);
 	return store;
 }
 
@@ -230,6 +232,8 @@ void store_close(struct store **storep)
 	if (!store)
 		return;
 	*storep = NULL;
+	if (store->type->stop)
+		store->type->stop(store);
 	for (size_t i = 0; i < STORE_BUCKETS; i++)
 		CHECK(!store->sinks[i]);
 	pthread_mutex_destroy(&store->lock);
@@ -269,6 +273,7 @@ static void fill_new(struct sink *sink, struct store *store,
 {
 	sink->store = store;
 	sink->object = *object;
+	sink->promised = object->size;
 	sink->object.size = 0;
 	sink->object.sha256[0] = '\0';
 }
@@ -308,6 +313,38 @@ struct sink *sink_open(struct store *store, const struct object *object,
 		       "an object of this identifier is being stored already");
 	else
 		store->type->open(sink);
+	return sink;
+}
+
+bool store_can_resume(const struct store *store)
+{
+	return store->type->resume != NULL;
+}
+
+struct sink *sink_resume(struct store *store, const char *id, struct loop *loop,
+			 sink_done_fn *done, void *arg)
+{
+	struct object *object = calloc(1, sizeof(*object));
+	struct sink *sink = NULL;
+
+	CHECK(store->type->resume);
+	if (object) {
+		CHECK(span_to_string(span_of(id), object->id,
+				     sizeof(object->id)));
+		object->size = OBJECT_SIZE_UNKNOWN;
+		sink = new_sink(store, object);
+	}
+	free(object);
+	if (!sink)
+		return NULL;
+	begin(sink, SINK_OPENING, loop, done, arg);
+	if (!uuid_is_valid(span_of(id)))
+		refuse(sink, ERR_NOT_FOUND, "there is no such object");
+	else if (!enlist(sink))
+		refuse(sink, ERR_CONFLICT,
+		       "an object of this identifier is being stored already");
+	else
+		store->type->resume(sink);
 	return sink;
 }
 
@@ -388,6 +425,16 @@ void sink_abort(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		sink->store->type->abort(sink);
 	else
 		sink_end(sink);
+}
+
+void sink_leave(struct sink **sinkp)
+{
+	struct sink *sink = *sinkp;
+
+	*sinkp = NULL;
+	CHECK(sink->op == SINK_IDLE && sink->state == SINK_OPEN);
+	CHECK(sink->store->type->resume);
+	destroy(sink);
 }
 
 void sink_close(struct sink **sinkp)
@@ -505,6 +552,19 @@ void store_find(struct store *store, struct store_lookup *lookup,
 	begin_lookup(store, lookup, done, arg);
 	if (uuid_is_valid(span_of(lookup->id))) {
 		store->type->find(lookup, loop);
+		return;
+	}
+	err_set(&lookup->err, ERR_NOT_FOUND, "there is no such object");
+	store_lookup_end(lookup);
+}
+
+void store_find_suspended(struct store *store, struct store_lookup *lookup,
+			  struct loop *loop, sink_done_fn *done, void *arg)
+{
+	begin_lookup(store, lookup, done, arg);
+	if (store->type->find_suspended &&
+	    uuid_is_valid(span_of(lookup->id))) {
+		store->type->find_suspended(lookup, loop);
 		return;
 	}
 	err_set(&lookup->err, ERR_NOT_FOUND, "there is no such object");

@@ -122,6 +122,18 @@ struct sink *sink_open(struct store *store, const struct object *object,
 		       struct loop *loop, sink_done_fn *done, void *arg);
 
 /*
+ * Go on with an object that a sink of another process, which has ended, was
+ * suspended with: as sink_open(), and done when its offset is known. Two that go
+ * on with the same one disturb each other. ERR_NOT_FOUND when there is none: the
+ * sink is to be aborted in that case, too, which then does nothing.
+ */
+struct sink *sink_resume(struct store *store, const char *id, struct loop *loop,
+			 sink_done_fn *done, void *arg);
+
+/* Do suspended objects survive the process? */
+bool store_can_resume(const struct store *store);
+
+/*
  * Store the next bytes: `bytes` (1 … INT32_MAX) are borrowed until done. In
  * order, without gaps.
  */
@@ -172,6 +184,12 @@ void sink_commit(struct sink *sink, struct loop *loop, sink_done_fn *done,
 void sink_abort(struct sink *sink, struct loop *loop, sink_done_fn *done,
 		void *arg);
 
+/*
+ * Free a suspended *sink of a store that can resume, and null it: what it stored
+ * stays, for sink_resume().
+ */
+void sink_leave(struct sink **sink);
+
 /* Free *sink after a commit, and null it. */
 void sink_close(struct sink **sink);
 
@@ -218,6 +236,13 @@ struct store_lookup {
 };
 void store_find(struct store *store, struct store_lookup *lookup,
 		struct loop *loop, sink_done_fn *done, void *arg);
+
+/*
+ * Look for a suspended object that sink_resume() could go on with: its offset is
+ * lookup->object.size. ERR_NOT_FOUND when there is none.
+ */
+void store_find_suspended(struct store *store, struct store_lookup *lookup,
+			  struct loop *loop, sink_done_fn *done, void *arg);
 
 /*
  * Give back the content of a look-up that has ended, if it is still there.

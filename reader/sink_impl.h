@@ -27,6 +27,7 @@
 #define SINK_TYPES(X) \
 	X(file) \
 	X(postgres) \
+	X(s3) \
 	X(exec) \
 	X(discard)
 
@@ -37,6 +38,13 @@ struct sink_type {
 	/* As store_open(): NULL with `err`. The base is filled in after. */
 	struct store *(*store_open)(const struct reader_settings *settings,
 				    struct workers *workers, struct err *err);
+	/*
+	 * The base is filled in: threads of the store's own may begin. -1 with
+	 * `err`, and store_close() follows. NULL when it has none.
+	 */
+	int (*start)(struct store *store, struct err *err);
+	/* End them: the base is about to go. NULL as start. */
+	void (*stop)(struct store *store);
 	void (*store_close)(struct store *store);
 	/* As store_leave(); NULL when it keeps nothing on loops. */
 	void (*leave)(struct store *store, struct loop *loop);
@@ -44,6 +52,8 @@ struct sink_type {
 	void (*find)(struct store_lookup *lookup, struct loop *loop);
 	void (*remove)(struct store_lookup *lookup, struct loop *loop);
 	void (*list)(struct store_list *list, struct loop *loop);
+	/* As store_find_suspended(); NULL when nothing survives the process. */
+	void (*find_suspended)(struct store_lookup *lookup, struct loop *loop);
 
 	/*
 	 * NULL in types whose lookups give an fd, or no content. Zeroed but for
@@ -62,6 +72,11 @@ struct sink_type {
 	/* Free the memory; after abort or commit, or when open never ran. */
 	void (*sink_free)(struct sink *sink);
 	void (*open)(struct sink *sink);
+	/*
+	 * As sink_resume(): fill in object, offset and digest. Of what is found
+	 * to be there, abort removes everything. NULL as find_suspended.
+	 */
+	void (*resume)(struct sink *sink);
 	/* Digests `bytes` itself, on the thread where it handles them. */
 	void (*write)(struct sink *sink, struct span bytes);
 	/* sink->object is complete: size, sha256, created_ms, content_type. */
@@ -112,6 +127,7 @@ struct sink {
 	bool listed;		/* in the store's table: open was begun */
 	enum sink_state state;
 	struct object object;
+	uint64_t promised;	/* its size as sink_open() was told it */
 	uint64_t offset;	/* bytes of the writes that ended well */
 	struct digest *digest;	/* of those bytes; the type updates it */
 	bool published;		/* by the type: commit made the object */

@@ -34,6 +34,7 @@ LIBRARY_OWNERS = {
     r"event2/|event\.h|evutil\.h": r"common/(loop|http_server|http_client)",
     r"curl/": r"common/(http_client|http_call)",
     r"openssl/": r"common/",
+    r"expat\.h": r"reader/s3_xml",
     r"libpq-fe\.h": r"reader/(pg_|sink_postgres)",
     r"magic\.h": r"reader/sniff_helper",
 }

@@ -13,14 +13,18 @@ set -euo pipefail
 
 # "package" or "package|command": the command, from wherever, will do as well.
 BUILD="gcc|gcc make|make pkg-config|pkg-config libc6-dev libevent-dev
-    libcurl4-openssl-dev libssl-dev libjansson-dev libpq-dev libmagic-dev"
+    libcurl4-openssl-dev libssl-dev libjansson-dev libpq-dev libmagic-dev
+    libexpat1-dev"
 RUN="curl|curl ca-certificates"
 TEST="check libsubunit-dev python3|python3 strace|strace openssl|openssl
-    nginx-light|nginx postgresql"
+    nginx-light|nginx postgresql radosgw ceph-mon ceph-osd
+    swift-proxy swift-account swift-container swift-object
+    memcached|memcached awscli|aws faketime"
 CHECK="clang|clang shellcheck|shellcheck systemd|systemd-analyze
     docker-compose|docker-compose"
 DEV="clang-format|clang-format clang-tidy|clang-tidy cppcheck|cppcheck
-    valgrind|valgrind gcovr|gcovr wrk|wrk git|git"
+    valgrind|valgrind gcovr|gcovr wrk|wrk git|git
+    rclone|rclone"
 
 packages_of()
 {
@@ -97,6 +101,13 @@ note_services()
             "pg_lsclusters, pg_dropcluster --stop VERSION main" >&2
         ;;
     esac
+    case " $* " in
+    *" memcached "*)
+        echo "setup: memcached is only needed as a program; if its service" \
+            "now runs and you do not want it: systemctl disable --now" \
+            "memcached" >&2
+        ;;
+    esac
 }
 
 install_missing()
@@ -129,7 +140,7 @@ advise_elsewhere()
 {
     local lib
 
-    for lib in libevent libcurl libcrypto jansson libpq libmagic; do
+    for lib in libevent libcurl libcrypto jansson libpq libmagic expat; do
         pkg-config --exists "$lib" 2>/dev/null ||
             echo "setup: library not found by pkg-config: $lib" >&2
     done

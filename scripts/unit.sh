@@ -40,6 +40,12 @@ add_up()
     [ "$2" = 0 ] || [ "$bad" != 0 ] || failed=$((failed + 1))
 }
 
+# Programs that speak of TEST_S3_ENDPOINT get a Ceph RGW, one for all of them;
+# scripts/s3_servers.py says what is set. No server is an error, not a skip.
+if [ -z "${TEST_S3_ENDPOINT:-}" ] && grep -qs TEST_S3_ENDPOINT "$@"; then
+    exec scripts/s3_servers.py run "$0" "$@"
+fi
+
 for program in "$@"; do
     # shellcheck disable=SC2086 # WRAPPER is a command with its arguments
     output=$(${WRAPPER:-} "$program" 2>&1)

@@ -44,7 +44,7 @@ import time
 import uuid
 
 ROLE = "reader"
-PASSWORD = "not-a-secret"
+PASSWORD = "known-to-everybody"
 SUPERUSER = "postgres"
 DEADLINE = 60.0 * float(os.environ.get("SCENARIO_PATIENCE", "1"))
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT,

@@ -245,8 +245,82 @@ START_TEST(only_64_lower_case_digits_are_a_hex_digest)
 }
 END_TEST
 
+START_TEST(a_digest_goes_on_in_another_process)
+{
+	struct digest *other = digest_new();
+	char text[200], state[DIGEST_STATE_SIZE], want[DIGEST_HEX_SIZE];
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)(i * 7);
+	digest_update(digest, text, sizeof(text));
+	digest_hex(digest, want);
+	for (size_t cut = 0; cut <= sizeof(text); cut++) {
+		digest_reset(digest);
+		digest_update(digest, text, cut);
+		digest_export(digest, state);
+		ck_assert(digest_import(other, span_of(state)));
+		digest_update(other, text + cut, sizeof(text) - cut);
+		digest_hex(other, hex);
+		ck_assert_str_eq(hex, want);
+	}
+	digest_free(&other);
+}
+END_TEST
+
+START_TEST(a_damaged_state_is_refused)
+{
+	char state[DIGEST_STATE_SIZE];
+
+	digest_update(digest, "abc", 3);
+	digest_export(digest, state);
+	for (size_t n = 0; n < strlen(state); n++)
+		ck_assert(!digest_import(digest, span_make(state, n)));
+	state[strlen(state) - 1] = 'x';
+	ck_assert(!digest_import(digest, span_of(state)));
+	digest_update(digest, "abc", 3);
+	digest_hex(digest, hex);
+	ck_assert_str_eq(hex, HEX_ABC);
+}
+END_TEST
+
+/* RFC 4231, test cases 2 and 6. */
+START_TEST(an_hmac_is_that_of_rfc_4231)
+{
+	unsigned char mac[DIGEST_SHA256_BYTES];
+	char key[131];
+
+	digest_hmac(SPAN_LIT("Jefe"), SPAN_LIT("what do ya want for nothing?"),
+		    mac);
+	digest_to_hex(mac, sizeof(mac), hex);
+	ck_assert_str_eq(hex, "5bdcc146bf60754e6a042426089575c75a003f089d273983"
+			      "9dec58b964ec3843");
+	memset(key, 0xaa, sizeof(key));
+	digest_hmac(span_make(key, sizeof(key)),
+		    SPAN_LIT("Test Using Larger Than Block-Size Key - Hash Key "
+			     "First"),
+		    mac);
+	digest_to_hex(mac, sizeof(mac), hex);
+	ck_assert_str_eq(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c514"
+			      "0546040f0ee37f54");
+}
+END_TEST
+
+START_TEST(an_md5_is_that_of_rfc_1321)
+{
+	unsigned char bytes[DIGEST_MD5_BYTES];
+
+	digest_md5(SPAN_LIT("abc"), bytes);
+	digest_to_hex(bytes, sizeof(bytes), hex);
+	ck_assert_str_eq(hex, "900150983cd24fb0d6963f7d28e17f72");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+	tcase_add_test(tc, a_digest_goes_on_in_another_process);
+	tcase_add_test(tc, a_damaged_state_is_refused);
+	tcase_add_test(tc, an_hmac_is_that_of_rfc_4231);
+	tcase_add_test(tc, an_md5_is_that_of_rfc_1321);
 	tcase_add_test(tc, nothing_has_the_known_digest);
 	tcase_add_test(tc, abc_has_the_known_digest);
 	tcase_add_test(tc, bytes_may_come_in_pieces);

@@ -19,6 +19,8 @@ struct owner {
 	struct http_origin *call_again; /* from the callback, once */
 };
 
+static bool owner_takes_no_body; /* it is too long for it */
+
 static const struct http_call_request get_hello = {
 	.method = "GET", .path = "/hello", .timeout_ms = 3000};
 
@@ -47,9 +49,11 @@ static void on_result(void *arg, struct http_call *call,
 	owner->status = result->status;
 	owner->err = result->err;
 	owner->body_len = result->body.len;
-	memcpy(owner->body, result->body.ptr ? result->body.ptr : "",
-	       result->body.len);
-	owner->body[result->body.len] = '\0';
+	if (!owner_takes_no_body) {
+		memcpy(owner->body, result->body.ptr ? result->body.ptr : "",
+		       result->body.len);
+		owner->body[result->body.len] = '\0';
+	}
 	snprintf(owner->header, sizeof(owner->header), "%s",
 		 header ? header : "(none)");
 	if (owner->cancel_in_callback)
@@ -339,6 +343,112 @@ START_TEST(a_request_has_what_was_asked_for_and_nothing_made_up)
 		 "Content-Length: 8\r\n\r\nthe body",
 		 peer.url + strlen("http://"));
 	ck_assert_str_eq(owner.body, expected);
+	peer_stop(&peer);
+}
+END_TEST
+
+START_TEST(a_borrowed_body_is_sent_as_it_is)
+{
+	struct http_call_request request = {.method = "PUT",
+					    .path = "/",
+					    .body = SPAN_LIT("not copied"),
+					    .body_is_borrowed = true,
+					    .timeout_ms = 3000};
+	struct peer peer = peer_start(mirror);
+	struct owner owner;
+
+	call_alone(&owner, peer.url, &request);
+	ck_assert_ptr_nonnull(strstr(owner.body, "Content-Length: 10\r\n"));
+	ck_assert_ptr_nonnull(strstr(owner.body, "\r\n\r\nnot copied"));
+	peer_stop(&peer);
+}
+END_TEST
+
+START_TEST(the_body_of_a_success_goes_to_the_callers_room)
+{
+	char room[8] = "unused";
+	struct http_call_request request = {.method = "GET",
+					    .path = "/hello",
+					    .timeout_ms = 3000,
+					    .room = room,
+					    .room_size = 5};
+	struct owner owner;
+
+	call_alone(&owner, local_url("http", "127.0.0.1", plain_port),
+		   &request);
+	ck_assert_str_eq(owner.body, "hello");
+	ck_assert_mem_eq(room, "hellod", 6);
+	request.path = "/nothing/here";
+	call_alone(&owner, local_url("http", "127.0.0.1", plain_port),
+		   &request);
+	ck_assert_int_eq(owner.status, 404);
+	ck_assert_uint_gt(owner.body_len, 5);
+	ck_assert_mem_eq(room, "hellod", 6);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_into_the_room_is_a_failure)
+{
+	char room[5] = "unus";
+	struct http_call_request request = {.method = "GET",
+					    .path = "/hello",
+					    .timeout_ms = 3000,
+					    .room = room,
+					    .room_size = 4};
+	struct owner owner;
+
+	call_alone(&owner, local_url("http", "127.0.0.1", plain_port),
+		   &request);
+	ck_assert_ptr_nonnull(strstr(owner.err.text, "is over 4 bytes"));
+	ck_assert_mem_eq(room, "hell", 5);
+}
+END_TEST
+
+START_TEST(the_cap_of_an_answer_is_the_callers)
+{
+	static char body[100000];
+	struct http_call_request request = {.method = "PUT",
+					    .path = "/put/large",
+					    .timeout_ms = 3000,
+					    .body = {body, sizeof(body)}};
+	struct owner owner;
+
+	memset(body, 'x', sizeof(body));
+	call_alone(&owner, local_url("http", "127.0.0.1", plain_port),
+		   &request);
+	request = (struct http_call_request){.method = "GET",
+					     .path = "/put/large",
+					     .timeout_ms = 3000,
+					     .max_answer = 1000};
+	call_alone(&owner, local_url("http", "127.0.0.1", plain_port),
+		   &request);
+	ck_assert_ptr_nonnull(strstr(owner.err.text, "is over 1000 bytes"));
+	request.max_answer = sizeof(body);
+	request.room = body;
+	request.room_size = sizeof(body);
+	memset(body, 'y', sizeof(body));
+	owner_takes_no_body = true;
+	call_alone(&owner, local_url("http", "127.0.0.1", plain_port),
+		   &request);
+	owner_takes_no_body = false;
+	ck_assert_uint_eq(owner.body_len, sizeof(body));
+	ck_assert(body[0] == 'x' && body[sizeof(body) - 1] == 'x');
+}
+END_TEST
+
+START_TEST(a_transfer_that_stands_still_ends_before_its_deadline)
+{
+	struct http_call_request request = {.method = "PUT",
+					    .path = "/",
+					    .timeout_ms = 60000,
+					    .stall_ms = 100};
+	struct peer peer = peer_start(say_nothing);
+	struct owner owner;
+
+	call_alone(&owner, peer.url, &request);
+	ck_assert_msg(strstr(owner.err.text, "no byte to or from") &&
+			      strstr(owner.err.text, "for 100 ms"),
+		      "%s", owner.err.text);
 	peer_stop(&peer);
 }
 END_TEST
@@ -666,6 +776,9 @@ static TCase *answers(void)
 	tcase_add_test(tc, a_redirect_is_not_followed);
 	tcase_add_test(tc, what_was_put_can_be_got_and_deleted);
 	tcase_add_test(tc, https_is_verified);
+	tcase_add_test(tc, the_body_of_a_success_goes_to_the_callers_room);
+	tcase_add_test(tc, what_does_not_fit_into_the_room_is_a_failure);
+	tcase_add_test(tc, the_cap_of_an_answer_is_the_callers);
 	tcase_add_test(tc, a_callback_may_cancel_a_call_whose_result_is_there);
 	tcase_add_test(tc, a_callback_may_cancel_its_call_and_start_another);
 	tcase_add_test(tc, a_hundred_calls_at_once_are_all_answered);
@@ -678,6 +791,7 @@ static TCase *requests(void)
 
 	tcase_add_test(tc,
 		       a_request_has_what_was_asked_for_and_nothing_made_up);
+	tcase_add_test(tc, a_borrowed_body_is_sent_as_it_is);
 	tcase_add_test(tc, an_empty_post_says_so);
 	tcase_add_test(tc, a_large_body_is_sent_without_asking);
 	tcase_add_test(tc, a_header_with_a_line_break_is_not_sent);
@@ -693,6 +807,8 @@ static TCase *failures(void)
 	tcase_add_test(tc, a_refused_connection_is_no_answer);
 	tcase_add_test(tc, a_broken_answer_is_no_answer);
 	tcase_add_test(tc, silence_ends_in_the_timeout);
+	tcase_add_test(tc,
+		       a_transfer_that_stands_still_ends_before_its_deadline);
 	tcase_add_test(tc, a_dead_resolver_blocks_no_call);
 	tcase_add_test(tc, an_endless_body_is_cut_at_64_kib);
 	tcase_add_test(tc, an_endless_head_is_cut_off);

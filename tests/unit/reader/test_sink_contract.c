@@ -53,7 +53,7 @@ static void store_content(unsigned int number, const char *bytes, size_t len,
 START_TEST(a_store_knows_its_kind)
 {
 	use(_i);
-	ck_assert_str_eq(store_kind(store), store_kinds[_i]);
+	ck_assert_str_eq(store_kind(store), kinds[_i]);
 }
 END_TEST
 

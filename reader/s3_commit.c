@@ -1,0 +1,314 @@
+/*
+ * Commit: the description first, then the content. An object is there when both
+ * are, so the server's answer to the second is what publishes it, for this
+ * reader as for everybody else.
+ *
+ *   is there one of this id? ─no─▶ {id}.json ─▶ content (PUT or Complete) ─▶ done
+ *          └─yes: the same? success, and nothing of ours is left; else 409
+ *
+ * Abort: whatever of that may have come about is removed.
+ */
+#include "reader/s3_description.h"
+#include "reader/s3_sink.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct s3_request *prepare(struct s3_sink *sink, const char *method)
+{
+	s3_request_init(&sink->request, sink->engine, method, sink->key);
+	return &sink->request;
+}
+
+static const char *id_of(const struct s3_sink *sink)
+{
+	return sink->base.object.id;
+}
+
+static void use_description_key(struct s3_sink *sink)
+{
+	s3_key_of_description(sink->engine->config.prefix, id_of(sink),
+			      sink->key);
+}
+
+static void fail(struct s3_sink *sink, const struct err *err)
+{
+	if (!err_is_set(&sink->base.err))
+		sink->base.err = *err;
+	s3_sink_end(sink);
+}
+
+/* ---- the last steps ------------------------------------------------------- */
+
+/* Not worth the object: a sweep takes what is left of the tail. */
+static void on_tail_removed(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	(void)r;
+	sink->has_tail = false;
+	s3_sink_end(sink);
+}
+
+static void remove_tail(struct s3_sink *sink)
+{
+	if (!sink->has_tail) {
+		s3_sink_end(sink);
+		return;
+	}
+	s3_key_of_tail(sink->engine->config.prefix, id_of(sink), sink->key);
+	prepare(sink, "DELETE")->max_tries = S3_TRIES_OF_ABORT;
+	s3_request_start(&sink->request, on_tail_removed, sink);
+}
+
+static void on_needless_aborted(struct s3_sink *sink)
+{
+	/* The object is there; the sweep tries again to remove the upload. */
+	sink->base.err = sink->upload.err = ERR_INIT;
+	remove_tail(sink);
+}
+
+/* The object is visible; an upload that was created for it may be left. */
+static void finish(struct s3_sink *sink)
+{
+	free(sink->held);
+	sink->held = NULL;
+	if (!sink->upload.id) {
+		remove_tail(sink);
+		return;
+	}
+	sink->next = on_needless_aborted;
+	s3_upload_abort(&sink->upload);
+}
+
+static void publish(struct s3_sink *sink)
+{
+	sink->base.published = true;
+	finish(sink);
+}
+
+/* ---- the content ---------------------------------------------------------- */
+
+static void on_completed(struct s3_sink *sink)
+{
+	sink->is_put = sink->upload.is_unknown ||
+		       !err_is_set(&sink->upload.err);
+	if (s3_sink_failed(sink))
+		s3_sink_end(sink);
+	else
+		publish(sink);
+}
+
+/* True when the server has what was sent. */
+static bool is_etag_right(struct s3_sink *sink, const struct s3_request *r)
+{
+	unsigned char md5[DIGEST_MD5_BYTES];
+	char hex[2 * DIGEST_MD5_BYTES + 1];
+
+	digest_md5(r->body, md5);
+	digest_to_hex(md5, sizeof(md5), hex);
+	if (!r->etag_is_md5 || strlen(r->etag) != sizeof(hex) + 1 ||
+	    strncmp(r->etag + 1, hex, sizeof(hex) - 1) == 0)
+		return true;
+	err_set(&sink->base.err, ERR_STORE,
+		"the object is damaged on the S3 server: its ETag is %.80s, "
+		"not \"%s\"",
+		r->etag, hex);
+	return false;
+}
+
+static void on_put(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (err_is_set(&r->err))
+		fail(sink, &r->err);
+	else if (is_etag_right(sink, r))
+		publish(sink);
+	else
+		s3_sink_end(sink);
+}
+
+static void put_content(struct s3_sink *sink)
+{
+	struct s3_request *r;
+
+	free(sink->text);
+	sink->text = malloc(3 * OBJECT_NAME_SIZE);
+	if (!sink->text) {
+		err_set(&sink->base.err, ERR_MEMORY,
+			"out of memory for a commit");
+		s3_sink_end(sink);
+		return;
+	}
+	memcpy(sink->key, sink->upload.key, sizeof(sink->key));
+	r = prepare(sink, "PUT");
+	s3_object_fields(r, &sink->base.object, sink->text);
+	s3_request_field(r, "x-amz-meta-sha256", sink->base.object.sha256);
+	r->body = span_make(sink->held, (size_t)sink->base.offset);
+	sink->is_put = true;
+	s3_request_start(r, on_put, sink);
+}
+
+static void store_content(struct s3_sink *sink)
+{
+	if (sink->held) {
+		put_content(sink);
+		return;
+	}
+	sink->next = on_completed;
+	s3_upload_complete(&sink->upload);
+}
+
+/* ---- the description ------------------------------------------------------ */
+
+static void on_described(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (!err_is_set(&r->err)) {
+		store_content(sink);
+		return;
+	}
+	/* 412: somebody else commits this id, and it is his. */
+	if (r->status == 412)
+		sink->is_described = false;
+	fail(sink, &r->err);
+}
+
+static void describe(struct s3_sink *sink, bool is_new)
+{
+	size_t len = 0;
+	struct s3_request *r;
+
+	free(sink->text);
+	sink->text = s3_description_print(&sink->base.object, sink->upload.key,
+					  &len);
+	if (!sink->text) {
+		err_set(&sink->base.err, ERR_MEMORY,
+			"out of memory for a commit");
+		s3_sink_end(sink);
+		return;
+	}
+	use_description_key(sink);
+	r = prepare(sink, "PUT");
+	r->body = span_make(sink->text, len);
+	s3_request_field(r, "content-type", "application/json");
+	if (is_new && sink->engine->has_create_once)
+		s3_request_field(r, "if-none-match", "*");
+	sink->is_described = true;
+	s3_request_start(r, on_described, sink);
+}
+
+/* ---- is there one already? ------------------------------------------------ */
+
+static void on_content_looked_up(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (r->status == 404)
+		describe(sink, false);	/* of a commit that came to nothing */
+	else if (err_is_set(&r->err))
+		fail(sink, &r->err);
+	else if (sink->was_there)
+		finish(sink);		/* the same: nothing more to do */
+	else {
+		err_set(&sink->base.err, ERR_CONFLICT,
+			"another object has this identifier");
+		s3_sink_end(sink);
+	}
+}
+
+static void look_at(struct s3_sink *sink, const struct object *there)
+{
+	sink->was_there = object_is_same(there, &sink->base.object);
+	s3_key_of_content(sink->engine->config.prefix, id_of(sink), there->name,
+			  sink->key);
+	s3_request_start(prepare(sink, "HEAD"), on_content_looked_up, sink);
+}
+
+static void on_description(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+	struct object *there;
+
+	if (r->status == 404) {
+		describe(sink, true);
+		return;
+	}
+	if (err_is_set(&r->err)) {
+		fail(sink, &r->err);
+		return;
+	}
+	there = malloc(sizeof(*there));
+	if (!there)
+		err_set(&sink->base.err, ERR_MEMORY,
+			"out of memory for a commit");
+	if (!there || s3_description_read(r->answer, id_of(sink), there, NULL,
+					  &sink->base.err) < 0)
+		s3_sink_end(sink);
+	else
+		look_at(sink, there);
+	free(there);
+}
+
+void s3_commit_run(void *arg)
+{
+	struct s3_sink *sink = arg;
+
+	use_description_key(sink);
+	s3_request_start(prepare(sink, "GET"), on_description, sink);
+}
+
+/* ---- abort ---------------------------------------------------------------- */
+
+static void remove_next(struct s3_sink *sink);
+
+static void on_removed(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (err_is_set(&r->err) && r->status != 404 &&
+	    !err_is_set(&sink->base.err))
+		sink->base.err = r->err;
+	remove_next(sink);
+}
+
+/* One after the other; each only once, whatever comes of it. */
+static void remove_next(struct s3_sink *sink)
+{
+	const char *prefix = sink->engine->config.prefix;
+
+	if (sink->is_put || sink->base.published) {
+		sink->is_put = sink->base.published = false;
+		memcpy(sink->key, sink->upload.key, sizeof(sink->key));
+	} else if (sink->is_described) {
+		sink->is_described = false;
+		use_description_key(sink);
+	} else if (sink->has_tail) {
+		sink->has_tail = false;
+		s3_key_of_tail(prefix, id_of(sink), sink->key);
+	} else {
+		s3_sink_end(sink);
+		return;
+	}
+	prepare(sink, "DELETE")->max_tries = S3_TRIES_OF_ABORT;
+	s3_request_start(&sink->request, on_removed, sink);
+}
+
+static void on_upload_aborted(struct s3_sink *sink)
+{
+	s3_upload_release(&sink->upload);
+	free(sink->held);
+	sink->held = NULL;
+	remove_next(sink);
+}
+
+void s3_abort_run(void *arg)
+{
+	struct s3_sink *sink = arg;
+
+	CHECK(!s3_request_is_running(&sink->request));
+	sink->next = on_upload_aborted;
+	s3_upload_abort(&sink->upload);
+}

@@ -1,0 +1,32 @@
+/*
+ * s3_description.h - what is known of an object, as it lies in the bucket
+ *
+ * One line of JSON: id, name, content_type, size, sha256, created_at (RFC 3339),
+ * title, creator, metadata, and the key of the content. It is an object of its
+ * own because S3 fixes the metadata of an upload at its beginning, when the
+ * digest and the size are not known yet; see docs/design/0009.
+ */
+#ifndef READER_S3_DESCRIPTION_H
+#define READER_S3_DESCRIPTION_H
+
+#include "reader/s3_names.h"
+#include "reader/sink.h"
+
+/* No description is longer: every byte of its texts escaped, and the rest. */
+#define S3_DESCRIPTION_MAX 32768u
+
+/* Its text, malloc'ed; NULL when out of memory. */
+char *s3_description_print(const struct object *object, const char *key,
+			   size_t *len);
+
+/*
+ * Read it; `key` may be NULL. -1 with ERR_STORE when it is damaged or of another
+ * object than `id`.
+ */
+int s3_description_read(struct span text, const char *id, struct object *object,
+			char key[S3_KEY_SIZE], struct err *err) MUST_CHECK;
+
+/* "2026-01-31T23:59:59.123Z" in milliseconds; false when it is no such time. */
+bool s3_read_time(const char *text, uint64_t *wall_ms);
+
+#endif

@@ -1,0 +1,388 @@
+#include "reader/s3_sweep.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#include "reader/s3_description.h"
+#include "reader/s3_xml.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define PAGE_UPLOADS "100"
+#define MAX_UPLOADS 100u
+#define MAX_ANSWER (1u << 20)
+#define UPLOAD_ID_SIZE 512
+#define ROUND_MIN_MS 1000u
+#define ROUND_MAX_MS 3600000u
+
+/* One of the list. */
+struct found {
+	char key[S3_KEY_SIZE];
+	char upload_id[UPLOAD_ID_SIZE];
+	uint64_t initiated_ms;
+};
+
+struct s3_sweep {
+	struct s3_store *store;
+	struct s3_engine *engine;
+	struct timer timer;
+	struct s3_request request;
+	bool is_first;
+	struct err err;
+	/* the page */
+	struct found reading;		/* the entry that is being parsed */
+	struct found found[MAX_UPLOADS];
+	size_t n_found, next;
+	bool has_more;
+	char key_marker[S3_KEY_SIZE];
+	char id_marker[UPLOAD_ID_SIZE];
+	/* the upload in hand */
+	struct found *at;
+	char id[UUID_TEXT_SIZE];
+	char key[S3_KEY_SIZE];
+	uint64_t touched_ms;
+	char part_marker[S3_NUMBER_SIZE];
+	bool has_more_parts;
+};
+
+static void look_at_next(struct s3_sweep *s);
+
+static uint64_t stale_before(const struct s3_sweep *s)
+{
+	uint64_t now = clock_wall_ms(), ttl = s->engine->config.stale_ms;
+
+	return now > ttl ? now - ttl : 0;
+}
+
+static struct s3_request *prepare(struct s3_sweep *s, const char *method,
+				  const char *key)
+{
+	s3_request_init(&s->request, s->engine, method, key);
+	s->request.max_tries = 1;	/* there will be another sweep */
+	return &s->request;
+}
+
+/* ---- rounds ---------------------------------------------------------------- */
+
+static void end_round(struct s3_sweep *s, const struct err *err)
+{
+	uint64_t ms = s->engine->config.stale_ms / 8;
+
+	if (err)
+		log_line(LOG_WARN, "s3_sweep", LOG_STR("result", "failed"),
+			 LOG_STR("reason", err->text));
+	else
+		s->is_first = false;
+	if (ms < ROUND_MIN_MS)
+		ms = ROUND_MIN_MS;
+	timer_start(&s->timer, ms < ROUND_MAX_MS ? ms : ROUND_MAX_MS);
+}
+
+/* ---- an upload that is stale ------------------------------------------------ */
+
+static void on_description_removed(void *arg, struct s3_request *r)
+{
+	(void)r;
+	look_at_next(arg);
+}
+
+/* A description without content is of a commit that came to nothing. */
+static void on_content_looked_up(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+
+	if (r->status != 404) {
+		look_at_next(s);
+		return;
+	}
+	s3_key_of_description(s->engine->config.prefix, s->id, s->key);
+	s3_request_start(prepare(s, "DELETE", s->key), on_description_removed,
+			 s);
+}
+
+static void on_tail_removed(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+
+	(void)r;
+	s3_request_start(prepare(s, "HEAD", s->at->key), on_content_looked_up,
+			 s);
+}
+
+static void on_aborted(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+	bool failed = err_is_set(&r->err) && r->status != 404;
+
+	log_line(failed ? LOG_WARN : LOG_INFO, "s3_upload_aborted",
+		 LOG_STR("id", s->id), LOG_STR("key", s->at->key),
+		 LOG_STR("cause", "nobody commits it any more"),
+		 LOG_STR("reason", failed ? r->err.text : ""));
+	if (failed) {
+		look_at_next(s);
+		return;
+	}
+	s3_key_of_tail(s->engine->config.prefix, s->id, s->key);
+	s3_request_start(prepare(s, "DELETE", s->key), on_tail_removed, s);
+}
+
+static void abort_upload(struct s3_sweep *s)
+{
+	struct s3_request *r = prepare(s, "DELETE", s->at->key);
+
+	s3_request_param(r, "uploadId", s->at->upload_id);
+	s3_request_start(r, on_aborted, s);
+}
+
+/* ---- is it stale? ----------------------------------------------------------- */
+
+static bool read_http_date(const char *text, uint64_t *wall_ms)
+{
+	struct tm tm = { 0 };
+	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
+
+	if (!end)
+		return false;
+	*wall_ms = (uint64_t)timegm(&tm) * 1000;
+	return true;
+}
+
+/* When was it paused? */
+static void on_tail_looked_up(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+	uint64_t paused_ms = 0;
+
+	if (err_is_set(&r->err) && r->status != 404)
+		look_at_next(s);
+	else if (!err_is_set(&r->err) &&
+		 (!read_http_date(r->modified, &paused_ms) ||
+		  paused_ms >= stale_before(s)))
+		look_at_next(s);
+	else
+		abort_upload(s);
+}
+
+static void on_part_element(void *arg, const char *parent, const char *name,
+			    const char *text)
+{
+	struct s3_sweep *s = arg;
+	uint64_t ms;
+
+	if (!text)
+		return;
+	if (strcmp(parent, "Part") == 0 && strcmp(name, "LastModified") == 0) {
+		if (s3_read_time(text, &ms) && ms > s->touched_ms)
+			s->touched_ms = ms;
+	} else if (strcmp(name, "NextPartNumberMarker") == 0) {
+		(void)span_to_string(span_of(text), s->part_marker,
+				     sizeof(s->part_marker));
+	} else if (strcmp(name, "IsTruncated") == 0) {
+		s->has_more_parts = strcmp(text, "true") == 0;
+	}
+}
+
+static void ask_parts(struct s3_sweep *s);
+
+static void on_parts(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+
+	s->has_more_parts = false;
+	s->err = ERR_INIT;
+	if (err_is_set(&r->err) ||
+	    s3_xml_parse(r->answer, on_part_element, s, &s->err) < 0 ||
+	    s->touched_ms >= stale_before(s)) {
+		look_at_next(s);
+		return;
+	}
+	if (s->has_more_parts && s->part_marker[0]) {
+		ask_parts(s);
+		return;
+	}
+	s3_key_of_tail(s->engine->config.prefix, s->id, s->key);
+	s3_request_start(prepare(s, "HEAD", s->key), on_tail_looked_up, s);
+}
+
+static void ask_parts(struct s3_sweep *s)
+{
+	struct s3_request *r = prepare(s, "GET", s->at->key);
+
+	if (s->part_marker[0])
+		s3_request_param(r, "part-number-marker", s->part_marker);
+	s3_request_param(r, "uploadId", s->at->upload_id);
+	r->max_answer = MAX_ANSWER;
+	s3_request_start(r, on_parts, s);
+}
+
+static bool is_in_a_sink(struct s3_sweep *s, const char *id)
+{
+	struct store *store = &s->store->base;
+	struct sink *sink;
+
+	pthread_mutex_lock(&store->lock);
+	sink = store->sinks[object_id_hash(id) % STORE_BUCKETS];
+	while (sink && strcmp(sink->object.id, id) != 0)
+		sink = sink->next;
+	pthread_mutex_unlock(&store->lock);
+	return sink != NULL;
+}
+
+static void look_at(struct s3_sweep *s, struct found *found)
+{
+	s->at = found;
+	s->touched_ms = 0;
+	s->part_marker[0] = '\0';
+	if (s->is_first && s->engine->config.exclusive)
+		abort_upload(s);
+	else if (found->initiated_ms < stale_before(s))
+		ask_parts(s);
+	else
+		look_at_next(s);
+}
+
+/* ---- the list --------------------------------------------------------------- */
+
+static void take_upload(struct s3_sweep *s)
+{
+	char id[UUID_TEXT_SIZE];
+
+	if (s->n_found == MAX_UPLOADS || !s->reading.upload_id[0] ||
+	    s->reading.initiated_ms == 0)
+		return;
+	if (s3_key_read(s->engine->config.prefix, span_of(s->reading.key),
+			id) == S3_KEY_CONTENT)
+		s->found[s->n_found++] = s->reading;
+}
+
+static void keep(char *buf, size_t size, const char *text)
+{
+	(void)span_to_string(span_of(text), buf, size);
+}
+
+static void on_upload_element(struct s3_sweep *s, const char *name,
+			      const char *text)
+{
+	if (strcmp(name, "Key") == 0) {
+		if (!s3_key_decode(span_of(text), s->reading.key))
+			s->reading.key[0] = '\0';
+	} else if (strcmp(name, "UploadId") == 0) {
+		keep(s->reading.upload_id, sizeof(s->reading.upload_id), text);
+	} else if (strcmp(name, "Initiated") == 0) {
+		if (!s3_read_time(text, &s->reading.initiated_ms))
+			s->reading.initiated_ms = 0;
+	}
+}
+
+static void on_element(void *arg, const char *parent, const char *name,
+		       const char *text)
+{
+	struct s3_sweep *s = arg;
+
+	if (!text && strcmp(name, "Upload") == 0) {
+		take_upload(s);
+		memset(&s->reading, 0, sizeof(s->reading));
+	} else if (!text) {
+		return;
+	} else if (strcmp(parent, "Upload") == 0) {
+		on_upload_element(s, name, text);
+	} else if (strcmp(name, "NextKeyMarker") == 0) {
+		if (!s3_key_decode(span_of(text), s->key_marker))
+			s->key_marker[0] = '\0';
+	} else if (strcmp(name, "NextUploadIdMarker") == 0) {
+		keep(s->id_marker, sizeof(s->id_marker), text);
+	} else if (strcmp(name, "IsTruncated") == 0) {
+		s->has_more = strcmp(text, "true") == 0;
+	}
+}
+
+static void ask_uploads(struct s3_sweep *s);
+
+static void on_uploads(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+
+	s->n_found = s->next = 0;
+	s->has_more = false;
+	s->err = ERR_INIT;
+	memset(&s->reading, 0, sizeof(s->reading));
+	if (err_is_set(&r->err) && r->status == 501)
+		end_round(s, NULL);	/* a server without such a list */
+	else if (err_is_set(&r->err))
+		end_round(s, &r->err);
+	else if (s3_xml_parse(r->answer, on_element, s, &s->err) < 0)
+		end_round(s, &s->err);
+	else
+		look_at_next(s);
+}
+
+static void ask_uploads(struct s3_sweep *s)
+{
+	struct s3_request *r = prepare(s, "GET", NULL);
+
+	s3_request_param(r, "encoding-type", "url");
+	if (s->key_marker[0])
+		s3_request_param(r, "key-marker", s->key_marker);
+	s3_request_param(r, "max-uploads", PAGE_UPLOADS);
+	s3_request_param(r, "prefix", s->engine->config.prefix);
+	if (s->key_marker[0])
+		s3_request_param(r, "upload-id-marker", s->id_marker);
+	s3_request_param(r, "uploads", "");
+	r->max_answer = MAX_ANSWER;
+	s3_request_start(r, on_uploads, s);
+}
+
+static void look_at_next(struct s3_sweep *s)
+{
+	while (s->next < s->n_found) {
+		struct found *found = &s->found[s->next++];
+
+		s3_key_read(s->engine->config.prefix, span_of(found->key),
+			    s->id);
+		if (!is_in_a_sink(s, s->id)) {
+			look_at(s, found);
+			return;
+		}
+	}
+	if (s->has_more && s->key_marker[0])
+		ask_uploads(s);
+	else
+		end_round(s, NULL);
+}
+
+static void on_timer(void *arg)
+{
+	struct s3_sweep *s = arg;
+
+	s->key_marker[0] = s->id_marker[0] = '\0';
+	ask_uploads(s);
+}
+
+struct s3_sweep *s3_sweep_new(struct s3_store *store)
+{
+	struct s3_sweep *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->store = store;
+	s->engine = store->engine;
+	s->is_first = true;
+	timer_init(&s->timer, s->engine->loop, on_timer, s);
+	timer_start(&s->timer, 0);
+	return s;
+}
+
+void s3_sweep_stop(void *arg)
+{
+	struct s3_sweep *s = arg;
+
+	timer_stop(&s->timer);
+	s3_request_cancel(&s->request);
+}
+
+void s3_sweep_free(struct s3_sweep **sweep)
+{
+	free(*sweep);
+	*sweep = NULL;
+}
