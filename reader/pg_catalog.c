@@ -318,10 +318,10 @@ static const struct {
 	const char *after;	/* with "$?": a position's key */
 } orders[] = {
 	[STORE_BY_ID] = { NULL, "''", NULL },
-	[STORE_BY_NAME] = { "name COLLATE \"C\"", "name", "$?::text" },
-	[STORE_BY_SIZE] = { "size", "size::text", "$?::text::bigint" },
+	[STORE_BY_NAME] = { "o.name COLLATE \"C\"", "o.name", "$?::text" },
+	[STORE_BY_SIZE] = { "o.size", "o.size::text", "$?::text::bigint" },
 	/* best first: the key grows as the score falls */
-	[STORE_BY_RELEVANCE] = { "-score", "(-score)::text", "$?::text::real" },
+	[STORE_BY_RELEVANCE] = { "-o.score", "(-o.score)::text", "$?::text::real" },
 };
 
 static enum store_sort order_of(const struct store_list *list)
@@ -348,7 +348,7 @@ static void add_position(struct listing *l)
 		add(l, orders[order].key);
 		add(l, ", ");
 	}
-	add(l, is_descending(list) ? "id) < (" : "id) > (");
+	add(l, is_descending(list) ? "o.id) < (" : "o.id) > (");
 	if (orders[order].key) {
 		add_text(l, orders[order].after, list->after_key);
 		add(l, ", ");
@@ -367,7 +367,7 @@ static void add_order(struct listing *l)
 		add(l, direction);
 		add(l, ", ");
 	}
-	add(l, "id");
+	add(l, "o.id");
 	add(l, direction);
 	add_number(l, " LIMIT $?::bigint", (int64_t)l->list->limit + 1);
 }

@@ -33,7 +33,7 @@ static const char *const migrations[] = {
 	" created_at timestamptz NOT NULL DEFAULT now(),"
 	" title text NOT NULL DEFAULT '',"
 	" creator text NOT NULL DEFAULT '',"
-	" metadata jsonb NOT NULL DEFAULT '{}',"
+	" metadata json NOT NULL DEFAULT '{}',"
 	" withdrawn_at timestamptz,"
 	" search text GENERATED ALWAYS AS"
 	"  (lower(title || ' ' || creator || ' ' || name)) STORED);"

@@ -42,7 +42,7 @@ enum pg_state {
 	/* key, title, creator, metadata; idempotent */                       \
 	X(COMMIT, 4,                                                           \
 	  "UPDATE object SET state = 3, title = $2::text, creator = $3::text, " \
-	  "metadata = coalesce(nullif($4::text, ''), '{}')::jsonb "            \
+	  "metadata = coalesce(nullif($4::text, ''), '{}')::json "            \
 	  "WHERE key = $1::bigint AND state IN (2, 3)")                        \
 	/* owner, key: out of sight, on its way out */                        \
 	X(WITHDRAW, 2,                                                         \
