@@ -323,18 +323,28 @@ static int take_own_lock(struct pg_house *house, struct err *err)
 	return 0;
 }
 
-/* Once; a connection made anew only takes the lock again. */
+/*
+ * Once; a connection made anew only takes the lock again. One statement: the row
+ * is seen by others when its lock is held, never before, or one that starts at
+ * the same time would take us for dead.
+ */
 static int register_instance(struct pg_house *house, struct err *err)
 {
-	if (!house->instance_text[0]) {
-		if (!ask_value(house, "INSERT INTO instance DEFAULT VALUES "
-			       "RETURNING id", NULL, NULL,
-			       house->instance_text, err))
-			return -1;
-		atomic_store(&house->instance,
-			     (int)strtol(house->instance_text, NULL, 10));
-	}
-	return take_own_lock(house, err);
+	char class[NUMBER_SIZE];
+
+	if (house->instance_text[0])
+		return take_own_lock(house, err);
+	snprintf(class, sizeof(class), "%d", PG_LOCK_CLASS);
+	if (!ask_value(house,
+		       "WITH new AS (INSERT INTO instance DEFAULT VALUES "
+		       "RETURNING id) SELECT id, pg_advisory_lock("
+		       "$1::integer, id) FROM new", class, NULL,
+		       house->instance_text, err))
+		return -1;
+	house->has_lock = true;
+	atomic_store(&house->instance,
+		     (int)strtol(house->instance_text, NULL, 10));
+	return 0;
 }
 
 /* ---- rounds -------------------------------------------------------------- */
