@@ -3,7 +3,6 @@
 #include "common/span.h"
 
 #include <netdb.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -186,10 +185,4 @@ void pg_conninfo_init(struct pg_conninfo *info,
 	set(info, "keepalives_idle", "30");
 	set(info, "keepalives_interval", "10");
 	set(info, "keepalives_count", "3");
-}
-
-void pg_conninfo_text(PGconn *conn, char *buf, size_t size)
-{
-	snprintf(buf, size, "%s@%s:%s/%s", PQuser(conn), PQhost(conn),
-		 PQport(conn), PQdb(conn));
 }

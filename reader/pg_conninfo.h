@@ -47,7 +47,4 @@ void pg_conninfo_init(struct pg_conninfo *info,
 		      const struct reader_settings *settings,
 		      const struct pg_addresses *addresses);
 
-/* "user@host:port/name" for logs, without the password. */
-void pg_conninfo_text(PGconn *conn, char *buf, size_t size);
-
 #endif

@@ -56,11 +56,6 @@ static const char *const migrations[] = {
 
 #define N_MIGRATIONS ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
-int pg_schema_version(void)
-{
-	return N_MIGRATIONS;
-}
-
 PGresult *pg_exec(PGconn *conn, const char *sql, int n_params,
 		  const char *const *params, struct err *err)
 {

@@ -43,9 +43,6 @@
 int pg_schema_migrate(PGconn *conn, bool *is_replica, struct err *err)
 	MUST_CHECK;
 
-/* The number of the newest migration in this program. */
-int pg_schema_version(void);
-
 /*
  * Run SQL and return its result, to be PQclear()ed; NULL with `err`. Blocks. For
  * the start and for keeping house.
