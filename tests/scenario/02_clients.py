@@ -324,7 +324,7 @@ class BackPressure(Scenario):
         front = self.broadcaster([self.fault()])
         self.assertEqual(get(front.port, "/broadcast/nothing/progress").status,
                          404)
-        self.assertEqual(running_uploads(front), [])
+        self.assert_idle(front)
 
 
 class Pipelining(Scenario):

@@ -291,7 +291,7 @@ class Crowd(Scenario):
         before = front.fds()
         self.run_all(1000, work)
         self.assertLessEqual(front.fds(), before + 40)
-        self.assertEqual(running_uploads(front), [])
+        self.assert_idle(front)
         self.assertEqual(len(self.all_objects(kept)), 1050)
         self.assertEqual(kept.staged(), {})
 

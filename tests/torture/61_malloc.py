@@ -161,7 +161,7 @@ class BroadcasterMalloc(Malloc):
             if answer is not None and answer.body.startswith(b"{"):
                 self.check_receipt(answer)
         self.good_upload()
-        self.assertEqual(running_uploads(self.front), [])
+        self.assert_idle(self.front)
 
     def finish(self):
         """Each target may keep a link and a connection of libcurl's."""

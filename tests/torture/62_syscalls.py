@@ -4,7 +4,7 @@ import shutil
 import preload
 from client import (LAST_CHUNK, Client, Closed, chunk, get, head,
                     wait_until)
-from harness import MODE, Scenario, payload, running_uploads, sha256
+from harness import MODE, Scenario, payload, sha256
 
 DATA = payload(150000, seed=62)
 SMALL = payload(20000, seed=63)
@@ -105,7 +105,7 @@ class Syscalls(Scenario):
     def check_upload(self, answer):
         self.assert_true(answer)
         self.good_upload()
-        self.assertEqual(running_uploads(self.front), [])
+        self.assert_idle(self.front)
 
     def finish(self):
         for reader in self.stores:
