@@ -240,9 +240,9 @@ static void add_number(struct listing *l, const char *fragment, int64_t number)
  * How well a row fits: 1 when it contains the query, otherwise how much of its
  * best fitting stretch is the query's (pg_trgm manual, word_similarity).
  */
-#define SCORE(query, pattern)                                                \
-	"CASE WHEN search LIKE " pattern " THEN 1::real "                    \
-	"ELSE word_similarity(" query ", search) END"
+#define SCORE                                                                \
+	"CASE WHEN search LIKE " PATTERN " THEN 1::real "                    \
+	"ELSE word_similarity(" QUERY ", search) END"
 
 static void make_pattern(struct listing *l)
 {
@@ -275,13 +275,21 @@ static bool has_trigram(const char *query)
  * for the column. Words with mistakes come by similarity (%>), parts by LIKE, both
  * through the trigram index.
  */
+#define QUERY "lower($1::text)"
+#define PATTERN "lower($2::text)"
+
 static void add_query(struct listing *l)
 {
-	add_text(l, "(search %> lower($?::text)", l->query);
-	add_text(l, has_trigram(l->query)
-			    ? " OR search LIKE lower($?::text))"
-			    : " OR (search LIKE lower($?::text) AND search %> "
-			      "lower($1)))", l->pattern);
+	l->texts[l->n_params++] = l->query;
+	l->texts[l->n_params++] = l->pattern;
+}
+
+/* What contains the query. */
+static void add_contains(struct listing *l)
+{
+	add(l, "search LIKE " PATTERN);
+	if (!has_trigram(l->query))
+		add(l, " AND search %> " QUERY);
 }
 
 static void add_filters(struct listing *l)
@@ -372,24 +380,69 @@ static void add_order(struct listing *l)
 	add_number(l, " LIMIT $?::bigint", (int64_t)l->list->limit + 1);
 }
 
+/* All rows in some order; those that fit the query, if there is one. */
+static void add_rows(struct listing *l)
+{
+	bool has_query = l->n_params > 0;
+
+	add(l, "SELECT *, ");
+	add(l, has_query ? SCORE : "1::real");
+	add(l, " AS score FROM object WHERE state = 3");
+	if (has_query) {
+		add(l, " AND (search %> " QUERY " OR (");
+		add_contains(l);
+		add(l, "))");
+	}
+	add_filters(l);
+}
+
 /*
- * SELECT columns, score, key FROM (SELECT *, score FROM object WHERE …) WHERE
- * position ORDER BY … LIMIT …: the score is computed once a row.
+ * How many rows that are merely similar are looked at for one page: a query of
+ * common words is similar to a large part of a catalogue, and the similarity of a
+ * row takes ten microseconds.
+ */
+#define SIMILAR_MAX "20000"
+
+/*
+ * The same by relevance. What contains the query comes first, and often is all
+ * that a page needs; only then is the question asked what is similar.
+ */
+static void add_ranked_rows(struct listing *l)
+{
+	add(l, "WITH fit AS NOT MATERIALIZED (SELECT * FROM object WHERE state = 3");
+	add_filters(l);
+	add(l, "), exact AS MATERIALIZED (SELECT * FROM (SELECT *, 1::real AS "
+	       "score FROM fit WHERE ");
+	add_contains(l);
+	add(l, ") AS o WHERE true");
+	add_position(l);
+	add_order(l);
+	add(l, "), alike AS (SELECT *, word_similarity(" QUERY ", search) AS "
+	       "score FROM fit WHERE search %> " QUERY " AND search NOT LIKE "
+	       PATTERN);
+	add_number(l, " AND (SELECT count(*) FROM exact) < $?::bigint",
+		   (int64_t)l->list->limit + 1);
+	add(l, " LIMIT " SIMILAR_MAX
+	       ") SELECT * FROM exact UNION ALL SELECT * FROM alike");
+}
+
+/*
+ * SELECT columns, score, key FROM (rows with their score) WHERE position ORDER
+ * BY … LIMIT …
  */
 static void build(struct listing *l)
 {
-	bool has_query = l->list->query[0] != '\0';
+	enum store_sort order = order_of(l->list);
 
-	add(l, "SELECT " PG_OBJECT_COLUMNS ", score, ");
-	add(l, orders[order_of(l->list)].text);
-	add(l, " FROM (SELECT *, ");
-	add(l, has_query ? SCORE("lower($1::text)", "lower($2::text)") : "1::real");
-	add(l, " AS score FROM object WHERE state = 3");
-	if (has_query) {
-		add(l, " AND ");
+	if (l->list->query[0])
 		add_query(l);
-	}
-	add_filters(l);
+	add(l, "SELECT " PG_OBJECT_COLUMNS ", score, ");
+	add(l, orders[order].text);
+	add(l, " FROM (");
+	if (order == STORE_BY_RELEVANCE)
+		add_ranked_rows(l);
+	else
+		add_rows(l);
 	add(l, ") AS o WHERE true");
 	add_position(l);
 	add_order(l);

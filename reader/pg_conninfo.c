@@ -6,9 +6,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* What every session of ours has; GUCs of the server's own are left alone. */
+/*
+ * What every session of ours has; GUCs of the server's own are left alone. Scans
+ * by one process from a table's beginning find rows in the same order for every
+ * page of a search.
+ */
 #define SESSION                                          \
 	"-c search_path=stream_broadcast,public,pg_temp " \
+	"-c max_parallel_workers_per_gather=0 "           \
+	"-c synchronize_seqscans=off "                    \
 	"-c statement_timeout=0 -c lock_timeout=0 "       \
 	"-c client_min_messages=warning "                 \
 	"-c pg_trgm.word_similarity_threshold=0.45"

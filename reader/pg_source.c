@@ -19,12 +19,17 @@
 #define ROWS 32u	/* 254 KiB */
 #define AHEAD 2u
 _Static_assert(ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
+_Static_assert(ROWS <= UINT8_MAX + 1, "struct slice numbers its tuples in bytes");
 
-/* Rows from `first` of the object's chunks. */
+/*
+ * Rows from `first` of the object's chunks. They come in any order: putting them
+ * into theirs is for free here, while a database that sorts copies each of them.
+ */
 struct slice {
 	uint64_t first;
 	size_t n_rows;
 	int column;		/* of the bytes in the result */
+	uint8_t tuple[ROWS];	/* the one of each row */
 	PGresult *result;	/* NULL: not there (yet) */
 };
 
@@ -117,18 +122,37 @@ static size_t row_length(const struct pg_source *source, uint64_t row)
 
 static size_t bytes_of(const struct slice *slice, size_t i)
 {
-	return (size_t)PQgetlength(slice->result, (int)i, slice->column);
+	return (size_t)PQgetlength(slice->result, slice->tuple[i],
+				   slice->column);
+}
+
+/*
+ * Find each row's tuple. No two have the same sequence number, which the primary
+ * key sees to, so it is enough that there are as many as there should be, and
+ * none from elsewhere.
+ */
+static bool sort_rows(struct slice *slice)
+{
+	size_t n = (size_t)PQntuples(slice->result);
+	uint64_t row;
+
+	for (size_t i = 0; i < n; i++) {
+		row = (uint64_t)pg_number(slice->result, (int)i, PG_CHUNKS_SEQ) -
+		      slice->first;
+		if (row >= slice->n_rows)
+			return false;
+		slice->tuple[row] = (uint8_t)i;
+	}
+	return n == slice->n_rows;
 }
 
 /* All rows have to be there and whole: an object has no holes. */
 static bool is_whole(const struct pg_source *source, const struct slice *slice)
 {
-	bool good = (size_t)PQntuples(slice->result) == slice->n_rows;
-
-	for (size_t i = 0; good && i < slice->n_rows; i++)
-		good = bytes_of(slice, i) ==
-		       row_length(source, slice->first + i);
-	return good;
+	for (size_t i = 0; i < slice->n_rows; i++)
+		if (bytes_of(slice, i) != row_length(source, slice->first + i))
+			return false;
+	return true;
 }
 
 /* The part of row `i` that lies within the range. */
@@ -142,8 +166,8 @@ static struct span piece_of(const struct source *base,
 		skip = (size_t)(base->at - begins);
 	if (begins + len > base->end)
 		len = (size_t)(base->end - begins);
-	return span_make(PQgetvalue(slice->result, (int)i, slice->column) +
-				 skip, len - skip);
+	return span_make(PQgetvalue(slice->result, slice->tuple[i],
+				    slice->column) + skip, len - skip);
 }
 
 static void fill_pieces(struct pg_source *source)
@@ -172,7 +196,8 @@ static void on_fetched(void *arg, PGresult *result, const struct err *err)
 	fetch->slice.result = result;
 	if (err && !err_is_set(&source->err))
 		source->err = *err;
-	else if (!err && !is_whole(source, &fetch->slice))
+	else if (!err && (!sort_rows(&fetch->slice) ||
+			  !is_whole(source, &fetch->slice)))
 		err_set(&source->err, ERR_STORE,
 			"the object's bytes are not all there (any more)");
 	if (source->waiting && fetch == &source->ahead[source->turn])
@@ -199,7 +224,8 @@ static void start_fetch(struct pg_source *source, uint64_t n_left)
 
 	fetch->source = source;
 	fetch->slice = (struct slice){ .first = source->next_row,
-				       .n_rows = n_rows };
+				       .n_rows = n_rows,
+				       .column = PG_CHUNKS_DATA };
 	fetch->running = true;
 	source->n_ahead++;
 	source->next_row += n_rows;

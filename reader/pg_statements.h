@@ -13,6 +13,10 @@
 /* The column behind those, in FIND_CHUNK. */
 #define PG_FIRST_CHUNK_COLUMN 10
 
+/* The columns of CHUNKS. */
+#define PG_CHUNKS_SEQ 0
+#define PG_CHUNKS_DATA 1
+
 /* States of a row of `object`; the column `state`. */
 enum pg_state {
 	PG_RECEIVING = 1,	/* chunks arrive */
@@ -71,10 +75,10 @@ enum pg_state {
 	  "SELECT " PG_OBJECT_COLUMNS ", data FROM object LEFT JOIN chunk ON " \
 	  "chunk.object = object.key AND seq = $2::integer "                   \
 	  "WHERE id = $1::uuid AND state = 3")                                 \
-	/* key, first sequence number, and behind the last */                 \
+	/* key, first sequence number, and behind the last; in any order */   \
 	X(CHUNKS, 3,                                                           \
-	  "SELECT data FROM chunk WHERE object = $1::bigint "                  \
-	  "AND seq >= $2::integer AND seq < $3::integer ORDER BY seq")         \
+	  "SELECT seq, data FROM chunk WHERE object = $1::bigint "             \
+	  "AND seq >= $2::integer AND seq < $3::integer")                      \
 	X(PING, 0, "SELECT pg_is_in_recovery()")
 
 #define PG_STATEMENT_NAME(name, n_params, sql) PG_##name,

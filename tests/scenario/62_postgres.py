@@ -209,6 +209,41 @@ class Api(PgScenario):
                                  f"/objects?q={hostile}").status, 200, hostile)
         self.assertEqual(len(box.objects()), 4)
 
+    def test_pages_by_relevance_go_on_from_what_contains_to_what_is_similar(
+            self):
+        box = self.pg_reader()
+        titles = ["Love Song", "Lovely Day", "Glove", "Live Long", "All Of Love",
+                  "Lov Sing", "Opera", "My Love", "Loove Song", "Lobe"]
+        for i, title in enumerate(titles):
+            self.store(box, ID % i, payload(10, seed=i), "Content-Disposition: "
+                       f"attachment; filename=\"{title}.mp3\"",
+                       "Content-Type: audio/mpeg")
+        everything = ("/objects?q=love&type=audio/*&from=2020-01-01&until="
+                      "2999-01-01&min_size=10&max_size=10&limit=")
+
+        def walk(limit):
+            found, after = [], ""
+            while True:
+                answer = get(box.port, f"{everything}{limit}{after}")
+                self.assertEqual(answer.status, 200, answer)
+                page = answer.json()
+                self.assertLessEqual(len(page["objects"]), limit)
+                found += page["objects"]
+                if page["next"] is None:
+                    return found
+                after = f"&after={page['next']}"
+        whole = walk(100)
+        n = sum("love" in title.lower() for title in titles)
+        self.assertEqual([("love" in o["name"].lower(), o["score"] == 1)
+                          for o in whole], [(True, True)] * n +
+                         [(False, False)] * (len(whole) - n))
+        self.assertIn("Loove Song.mp3", [o["name"] for o in whole[n:]])
+        self.assertNotIn("Opera.mp3", [o["name"] for o in whole])
+        self.assertEqual(whole, sorted(whole, key=lambda o: (-o["score"],
+                                                             o["id"])))
+        for limit in (1, 2, n - 1, n, n + 1, len(whole)):
+            self.assertEqual(walk(limit), whole, limit)
+
 
 class TwoWriters(PgScenario):
     """Rows 52, 77 and 78: the same identifier at the same time."""
