@@ -36,6 +36,8 @@ struct s3_engine {
 	struct s3_config config;
 	/* Does the server honour If-None-Match for PUT? Probed at the start. */
 	bool has_create_once;
+	/* Does it refuse a body of another SHA-256? Probed as well. */
+	bool checks_bodies;
 };
 
 /*

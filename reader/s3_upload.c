@@ -28,7 +28,7 @@ struct s3_part {
 	struct s3_request request;
 	char number_text[S3_NUMBER_SIZE];
 	char sha256[DIGEST_HEX_SIZE];
-	char md5[HEX_MD5_SIZE];
+	char md5[HEX_MD5_SIZE];	/* empty: the server checks the SHA-256 */
 };
 
 static void pump(struct s3_upload *u);
@@ -300,7 +300,8 @@ static void check_etag(struct s3_part *part)
 		err_set(&u->err, ERR_STORE,
 			"the S3 server gave no usable ETag for part %u",
 			part->number);
-	else if (part->request.etag_is_md5 && len == HEX_MD5_SIZE + 1 &&
+	else if (part->md5[0] && part->request.etag_is_md5 &&
+		 len == HEX_MD5_SIZE + 1 &&
 		 strncmp(etag + 1, part->md5, HEX_MD5_SIZE - 1) != 0)
 		err_set(&u->err, ERR_STORE,
 			"part %u is damaged on the S3 server: its ETag is %s, "
@@ -329,6 +330,8 @@ static void run_hash(void *arg)
 
 	digest_once(&bytes, 1, sha256);
 	digest_to_hex(sha256, sizeof(sha256), part->sha256);
+	if (part->upload->engine->checks_bodies)
+		return;
 	digest_md5(bytes, md5);
 	digest_to_hex(md5, sizeof(md5), part->md5);
 }

@@ -50,13 +50,37 @@ static struct s3_request *ask(struct start *start, const char *method)
  */
 static void probe_create_once(struct start *start)
 {
-	snprintf(start->key, sizeof(start->key), "%sstream-broadcast.probe",
-		 start->engine->config.prefix);
 	ask(start, "PUT");
 	if (err_is_set(&wait_for(start)->err))
 		return;
 	s3_request_field(ask(start, "PUT"), "if-none-match", "*");
 	start->engine->has_create_once = wait_for(start)->status == 412;
+}
+
+/*
+ * Does the server compare a body with its x-amz-content-sha256? It has to, but
+ * some only sign with it. Where it does, a part's MD5 says nothing new.
+ */
+static void probe_body_check(struct start *start)
+{
+	struct s3_request *r = ask(start, "PUT");
+	char other[DIGEST_HEX_SIZE];
+	unsigned char bytes[DIGEST_SHA256_BYTES];
+	struct span text = span_of("another body");
+
+	digest_once(&text, 1, bytes);
+	digest_to_hex(bytes, sizeof(bytes), other);
+	r->body = span_of("the body");
+	r->sha256 = other;
+	start->engine->checks_bodies = wait_for(start)->status == 400;
+}
+
+static void probe(struct start *start)
+{
+	snprintf(start->key, sizeof(start->key), "%sstream-broadcast.probe",
+		 start->engine->config.prefix);
+	probe_create_once(start);
+	probe_body_check(start);
 	ask(start, "DELETE");
 	(void)wait_for(start);
 }
@@ -77,12 +101,14 @@ static void look_at_bucket(struct start *start)
 	s3_request_param(r, "prefix", config->prefix);
 	err = wait_for(start)->err;
 	if (!err_is_set(&err))
-		probe_create_once(start);
+		probe(start);
 	log_line(err_is_set(&err) ? LOG_ERROR : LOG_INFO, "s3_store",
 		 LOG_STR("url", config->url), LOG_STR("bucket", config->bucket),
 		 LOG_STR("result", err_is_set(&err) ? "unusable" : "ready"),
 		 LOG_STR("create_once",
 			 start->engine->has_create_once ? "yes" : "no"),
+		 LOG_STR("checks_bodies",
+			 start->engine->checks_bodies ? "yes" : "no"),
 		 LOG_STR("reason", err.text));
 }
 

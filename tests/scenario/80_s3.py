@@ -47,6 +47,13 @@ class Sizes(S3Scenario):
     def test_every_size_is_exact_in_swift(self):
         self.check(self.s3_reader(swift()))
 
+    def test_both_servers_refuse_a_damaged_part(self):
+        """So the reader found at its start: it needs no MD5 of parts then."""
+        for server in (rgw(), swift()):
+            reader = self.s3_reader(server)
+            self.assertIn("checks_bodies=yes", reader.log())
+            self.assertEqual(reader.keys(), {})
+
 
 class Steps(S3Scenario):
     """The reader's protocol, step by step, seen from the bucket."""

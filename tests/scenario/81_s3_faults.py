@@ -133,9 +133,13 @@ class Parts(FaultyPeer):
                 self.assert_fails(word)
 
     def test_a_part_with_another_etag_is_never_committed(self):
-        for script in (wrong_etag, no_etag):
-            with self.subTest(script=script.__name__):
-                self.start(part=script)
+        """Its MD5 counts where the server does not check the SHA-256."""
+        for script, checks in ((wrong_etag, False), (no_etag, False),
+                               (no_etag, True)):
+            with self.subTest(script=script.__name__, checks=checks):
+                self.start(part=script, checks_bodies=checks)
+                said = "yes" if checks else "no"
+                self.assertIn(f"checks_bodies={said}", self.box.log())
                 self.assert_fails("ETag")
 
     def test_a_server_that_reads_slowly_slows_the_upload_down(self):
