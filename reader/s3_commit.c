@@ -134,7 +134,7 @@ static void put_content(struct s3_sink *sink)
 	struct s3_request *r;
 
 	free(sink->text);
-	sink->text = malloc(3 * OBJECT_NAME_SIZE);
+	sink->text = malloc(S3_FIELDS_ROOM);
 	if (!sink->text) {
 		err_set(&sink->base.err, ERR_MEMORY,
 			"out of memory for a commit");
@@ -162,18 +162,40 @@ static void store_content(struct s3_sink *sink)
 
 /* ---- the description ------------------------------------------------------ */
 
+/* Is the one that is there ours? Then a try whose answer was lost put it. */
+static void on_refused_looked_up(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (err_is_set(&r->err)) {
+		fail(sink, &r->err);
+	} else if (span_eq(r->answer, span_of(sink->text))) {
+		sink->is_described = true;
+		store_content(sink);
+	} else {
+		err_set(&sink->base.err, ERR_CONFLICT,
+			"another object has this identifier");
+		s3_sink_end(sink);
+	}
+}
+
 static void on_described(void *arg, struct s3_request *r)
 {
 	struct s3_sink *sink = arg;
 
 	if (!err_is_set(&r->err)) {
 		store_content(sink);
-		return;
-	}
-	/* 412: somebody else commits this id, and it is his. */
-	if (r->status == 412)
+	} else if (r->status != 412) {
+		fail(sink, &r->err);
+	} else {
+		/* Somebody else commits this id, and it is his. Or was it us? */
 		sink->is_described = false;
-	fail(sink, &r->err);
+		if (s3_request_is_unknown(r))
+			s3_request_start(prepare(sink, "GET"),
+					 on_refused_looked_up, sink);
+		else
+			fail(sink, &r->err);
+	}
 }
 
 static void describe(struct s3_sink *sink, bool is_new)
@@ -194,6 +216,7 @@ static void describe(struct s3_sink *sink, bool is_new)
 	r = prepare(sink, "PUT");
 	r->body = span_make(sink->text, len);
 	s3_request_field(r, "content-type", "application/json");
+	s3_encryption_fields(r);
 	if (is_new && sink->engine->has_create_once)
 		s3_request_field(r, "if-none-match", "*");
 	sink->is_described = true;

@@ -57,6 +57,7 @@ struct s3_request {
 	struct http_call *call;
 	struct timer timer;
 	unsigned int n_tries;
+	bool was_unknown;	/* one of them may have been carried out */
 	char body_sha256[DIGEST_HEX_SIZE];
 };
 
@@ -81,7 +82,10 @@ void s3_request_cancel(struct s3_request *request);
 /* Is it on its way? */
 bool s3_request_is_running(const struct s3_request *request);
 
-/* Did it end without any certainty whether the server has carried it out? */
+/*
+ * Did it end without any certainty whether the server has carried it out? That of
+ * one try is enough: a later one is refused for what has become of the first.
+ */
 bool s3_request_is_unknown(const struct s3_request *request);
 
 #endif

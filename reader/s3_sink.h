@@ -103,7 +103,7 @@ void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next);
 struct s3_tail_head {
 	char name[OBJECT_NAME_SIZE];
 	char content_type[OBJECT_TYPE_SIZE];
-	char upload_id[512];
+	char upload_id[S3_UPLOAD_ID_SIZE];
 	char digest_state[DIGEST_STATE_SIZE];
 	uint64_t offset;	/* bytes of the object, those of the tail too */
 	uint64_t tail;

@@ -12,14 +12,13 @@
 #define PAGE_UPLOADS "100"
 #define MAX_UPLOADS 100u
 #define MAX_ANSWER (1u << 20)
-#define UPLOAD_ID_SIZE 512
 #define ROUND_MIN_MS 1000u
 #define ROUND_MAX_MS 3600000u
 
 /* One of the list. */
 struct found {
 	char key[S3_KEY_SIZE];
-	char upload_id[UPLOAD_ID_SIZE];
+	char upload_id[S3_UPLOAD_ID_SIZE];
 	uint64_t initiated_ms;
 };
 
@@ -36,13 +35,16 @@ struct s3_sweep {
 	size_t n_found, next;
 	bool has_more;
 	char key_marker[S3_KEY_SIZE];
-	char id_marker[UPLOAD_ID_SIZE];
+	char id_marker[S3_UPLOAD_ID_SIZE];
+	char asked_key[S3_KEY_SIZE];	/* the markers of the page in hand */
+	char asked_id[S3_UPLOAD_ID_SIZE];
 	/* the upload in hand */
 	struct found *at;
 	char id[UUID_TEXT_SIZE];
 	char key[S3_KEY_SIZE];
 	uint64_t touched_ms;
 	char part_marker[S3_NUMBER_SIZE];
+	char asked_part[S3_NUMBER_SIZE];
 	bool has_more_parts;
 };
 
@@ -173,7 +175,8 @@ static void on_part_element(void *arg, const char *parent, const char *name,
 	if (!text)
 		return;
 	if (strcmp(parent, "Part") == 0 && strcmp(name, "LastModified") == 0) {
-		if (s3_read_time(text, &ms) && ms > s->touched_ms)
+		if (clock_parse_rfc3339(span_of(text), &ms) &&
+		    ms > s->touched_ms)
 			s->touched_ms = ms;
 	} else if (strcmp(name, "NextPartNumberMarker") == 0) {
 		(void)span_to_string(span_of(text), s->part_marker,
@@ -197,7 +200,7 @@ static void on_parts(void *arg, struct s3_request *r)
 		look_at_next(s);
 		return;
 	}
-	if (s->has_more_parts && s->part_marker[0]) {
+	if (s->has_more_parts && strcmp(s->part_marker, s->asked_part) != 0) {
 		ask_parts(s);
 		return;
 	}
@@ -209,8 +212,9 @@ static void ask_parts(struct s3_sweep *s)
 {
 	struct s3_request *r = prepare(s, "GET", s->at->key);
 
-	if (s->part_marker[0])
-		s3_request_param(r, "part-number-marker", s->part_marker);
+	memcpy(s->asked_part, s->part_marker, sizeof(s->asked_part));
+	if (s->asked_part[0])
+		s3_request_param(r, "part-number-marker", s->asked_part);
 	s3_request_param(r, "uploadId", s->at->upload_id);
 	r->max_answer = MAX_ANSWER;
 	s3_request_start(r, on_parts, s);
@@ -270,7 +274,8 @@ static void on_upload_element(struct s3_sweep *s, const char *name,
 	} else if (strcmp(name, "UploadId") == 0) {
 		keep(s->reading.upload_id, sizeof(s->reading.upload_id), text);
 	} else if (strcmp(name, "Initiated") == 0) {
-		if (!s3_read_time(text, &s->reading.initiated_ms))
+		if (!clock_parse_rfc3339(span_of(text),
+					 &s->reading.initiated_ms))
 			s->reading.initiated_ms = 0;
 	}
 }
@@ -321,6 +326,8 @@ static void ask_uploads(struct s3_sweep *s)
 {
 	struct s3_request *r = prepare(s, "GET", NULL);
 
+	memcpy(s->asked_key, s->key_marker, sizeof(s->asked_key));
+	memcpy(s->asked_id, s->id_marker, sizeof(s->asked_id));
 	s3_request_param(r, "encoding-type", "url");
 	if (s->key_marker[0])
 		s3_request_param(r, "key-marker", s->key_marker);
@@ -331,6 +338,13 @@ static void ask_uploads(struct s3_sweep *s)
 	s3_request_param(r, "uploads", "");
 	r->max_answer = MAX_ANSWER;
 	s3_request_start(r, on_uploads, s);
+}
+
+/* Not so when a server gives its first page for ever. */
+static bool has_moved_on(const struct s3_sweep *s)
+{
+	return strcmp(s->key_marker, s->asked_key) != 0 ||
+	       strcmp(s->id_marker, s->asked_id) != 0;
 }
 
 static void look_at_next(struct s3_sweep *s)
@@ -345,7 +359,7 @@ static void look_at_next(struct s3_sweep *s)
 			return;
 		}
 	}
-	if (s->has_more && s->key_marker[0])
+	if (s->has_more && has_moved_on(s))
 		ask_uploads(s);
 	else
 		end_round(s, NULL);

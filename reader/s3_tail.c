@@ -84,6 +84,7 @@ static void put(struct s3_sink *sink, struct span head)
 	s3_key_of_tail(sink->engine->config.prefix, sink->base.object.id,
 		       sink->key);
 	s3_request_init(r, sink->engine, "PUT", sink->key);
+	s3_encryption_fields(r);
 	r->body = body_of(sink, head);
 	workers_submit(sink->engine->workers, &sink->job, sink->engine->loop,
 		       run_hash, on_hashed, sink);

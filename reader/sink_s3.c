@@ -52,10 +52,11 @@ static void probe_create_once(struct start *start)
 {
 	snprintf(start->key, sizeof(start->key), "%sstream-broadcast.probe",
 		 start->engine->config.prefix);
-	ask(start, "PUT");
+	s3_encryption_fields(ask(start, "PUT"));
 	if (err_is_set(&wait_for(start)->err))
 		return;
-	s3_request_field(ask(start, "PUT"), "if-none-match", "*");
+	s3_encryption_fields(ask(start, "PUT"));
+	s3_request_field(&start->request, "if-none-match", "*");
 	start->engine->has_create_once = wait_for(start)->status == 412;
 	ask(start, "DELETE");
 	(void)wait_for(start);

@@ -300,6 +300,19 @@ class Keys(S3Scenario):
         self.assertEqual({o["name"] for o in reader.objects().values()},
                          {"n" * 1024})
 
+    def test_a_type_with_many_blanks_is_signed_as_servers_do(self):
+        """Signature Version 4 counts several blanks as one."""
+        for place in (rgw(), swift()):
+            reader = self.s3_reader(place)
+            for number, size in enumerate((5, PART + 1)):
+                data = payload(size)
+                answer = reader.stage(
+                    ID % number, data,
+                    "Content-Type: audio/x-what;  a=1; \t b=\"2   3\"")
+                self.assert_staged(answer, data)
+                answer = reader.commit(ID % number, data)
+                self.assertEqual(answer.status, 201, answer)
+
     def test_one_bucket_may_have_several_stores(self):
         bucket = self.new_bucket(rgw())
         readers = [self.s3_reader(bucket=bucket, READER_S3_PREFIX=prefix)
@@ -378,9 +391,21 @@ class Requests(S3Scenario):
             self.assertEqual(sent, self.SENT)
         self.assertEqual({c.headers.get("x-amz-security-token")
                           for c in peer.calls}, {"a session's token"})
+        encrypted = {n: v for n, v in self.SENT.items() if "encryption" in n}
+        for call in peer.of("put"):     # descriptions and the probe, too
+            sent = {n: call.headers.get(n) for n in encrypted}
+            self.assertEqual(sent, encrypted, call)
         self.assertEqual(peer.unsigned(), [])
         self.assertTrue(all(c.headers["x-amz-content-sha256"] ==
                             c.leg.sha256 for c in peer.of("part")))
+
+    def test_what_a_pause_leaves_is_encrypted_too(self):
+        peer = self.peer()
+        reader = self.s3_reader(peer, READER_S3_SSE="AES256")
+        self.assertEqual(reader.append(ID % 1, 0, b"content").status, 204)
+        [tail] = [c for c in peer.of("put") if c.key.endswith(".part")]
+        self.assertEqual(tail.headers.get("x-amz-server-side-encryption"),
+                         "AES256")
 
     def test_nothing_is_sent_that_no_setting_asks_for(self):
         peer = self.peer()
