@@ -275,12 +275,15 @@ static void on_description(void *arg, struct s3_request *r)
 	free(there);
 }
 
-void s3_commit_run(void *arg)
+static void look_first(struct s3_sink *sink)
 {
-	struct s3_sink *sink = arg;
-
 	use_description_key(sink);
 	s3_request_start(prepare(sink, "GET"), on_description, sink);
+}
+
+void s3_commit_run(void *arg)
+{
+	s3_checkpoint_wait(arg, look_first);
 }
 
 /* ---- abort ---------------------------------------------------------------- */
@@ -324,7 +327,7 @@ static void on_upload_aborted(struct s3_sink *sink)
 	s3_upload_release(&sink->upload);
 	free(sink->held);
 	sink->held = NULL;
-	remove_next(sink);
+	s3_checkpoint_wait(sink, remove_next);
 }
 
 void s3_abort_run(void *arg)

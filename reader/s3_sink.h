@@ -40,6 +40,14 @@ struct s3_store {
 struct s3_sink;
 typedef void s3_sink_fn(struct s3_sink *sink);
 
+/* {id}.part as it is put while bytes come, and who waits for its end. */
+struct s3_checkpoint {
+	struct s3_request request;
+	char *text;			/* NULL: none is on its way */
+	char key[S3_KEY_SIZE];
+	s3_sink_fn *next;
+};
+
 struct s3_sink {
 	struct sink base;
 	struct s3_engine *engine;
@@ -47,7 +55,8 @@ struct s3_sink {
 	struct deferred end;
 	struct s3_upload upload;
 	s3_sink_fn *next;		/* when the upload's operation has ended */
-	struct s3_request request;	/* all others, one at a time */
+	struct s3_request request;	/* all others, one at a time, but for: */
+	struct s3_checkpoint checkpoint;
 	struct span bytes;		/* of the running write */
 	char *held;			/* all of a small staged object */
 	char *text;			/* body of the running request */
@@ -98,6 +107,14 @@ void s3_resume_run(void *arg);
  */
 void s3_tail_put(struct s3_sink *sink, s3_sink_fn *next);
 void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next);
+
+/*
+ * The upload has reached its mark: put {id}.part, by which another process goes on
+ * there if this one is killed. It is tried once, for there will be another mark.
+ * An operation that is to touch {id}.part waits for its end: then next(sink).
+ */
+void s3_checkpoint(struct s3_sink *sink);
+void s3_checkpoint_wait(struct s3_sink *sink, s3_sink_fn *next);
 
 /* The first line of {id}.part. */
 struct s3_tail_head {

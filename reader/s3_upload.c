@@ -308,12 +308,57 @@ static void start_create(struct s3_upload *u)
 	s3_request_start(&u->request, on_created, u);
 }
 
+/* ---- marks ---------------------------------------------------------------- */
+
+/* Behind the part that was filled: no byte of the next one is digested yet. */
+static void set_mark(struct s3_upload *u)
+{
+	struct s3_mark *mark = &u->mark;
+
+	if (!u->on_mark || mark->parts > 0)
+		return;
+	mark->parts = u->n_parts;
+	mark->sent = u->sent;
+	digest_export(u->digest, mark->digest_state);
+}
+
+static bool has_all_until(const struct s3_upload *u, unsigned int number)
+{
+	for (unsigned int i = 0; i < count_parts(u); i++) {
+		const struct s3_part *part = &u->parts[i];
+
+		if ((part->state == PART_HASHING ||
+		     part->state == PART_SENDING) && part->number <= number)
+			return false;
+	}
+	return true;
+}
+
+static void look_at_mark(struct s3_upload *u)
+{
+	struct s3_mark *mark = &u->mark;
+
+	if (mark->parts == 0 || mark->is_reached || err_is_set(&u->err) ||
+	    (u->op != S3_UPLOAD_WRITING && u->op != S3_UPLOAD_IDLE) ||
+	    !has_all_until(u, mark->parts))
+		return;
+	mark->is_reached = true;
+	u->on_mark(u->owner);
+}
+
+void s3_upload_clear_mark(struct s3_upload *u)
+{
+	u->mark.parts = 0;
+	u->mark.is_reached = false;
+}
+
 /* ---- parts on their way --------------------------------------------------- */
 
 static void end_part(struct s3_part *part)
 {
 	part->state = PART_FREE;
 	part->upload->n_busy--;
+	look_at_mark(part->upload);
 	pump(part->upload);
 }
 
@@ -401,6 +446,7 @@ static void dispatch(struct s3_upload *u)
 	part->number = ++u->n_parts;
 	u->sent += part->len;
 	u->last_part = part->len;
+	set_mark(u);
 	u->n_busy++;
 	part->state = PART_HASHING;
 	workers_submit(u->engine->workers, &part->job, u->engine->loop,

@@ -49,6 +49,14 @@ enum s3_upload_op {
 	S3_UPLOAD_ABORTING,
 };
 
+/* How far an upload has got: behind a number of parts that the server has. */
+struct s3_mark {
+	unsigned int parts;	/* 0: none is set */
+	bool is_reached;	/* all of them are there */
+	uint64_t sent;		/* their bytes, and the digest of those */
+	char digest_state[DIGEST_STATE_SIZE];
+};
+
 struct s3_upload {
 	struct s3_engine *engine;
 	const struct object *object;	/* the owner's */
@@ -65,6 +73,12 @@ struct s3_upload {
 	char (*etags)[S3_PART_ETAG_SIZE];	/* of parts 1 … n_parts */
 	unsigned int etags_size;
 	bool is_unknown;		/* completed or not? Nobody said. */
+	/*
+	 * Called while bytes come, when a mark has been reached; the next one is
+	 * set once the owner has cleared it. NULL: no marks.
+	 */
+	s3_upload_fn *on_mark;
+	struct s3_mark mark;
 	/* private */
 	enum s3_upload_op op;
 	struct s3_request request;	/* create, complete, abort */
@@ -117,6 +131,9 @@ void s3_upload_complete(struct s3_upload *upload);
 
 /* Stop what runs and make the server forget all parts. Also after an error. */
 void s3_upload_abort(struct s3_upload *upload);
+
+/* The mark has been made use of, or is out of date. */
+void s3_upload_clear_mark(struct s3_upload *upload);
 
 /* Give the parts' memory back; nothing may be on its way. */
 void s3_upload_release(struct s3_upload *upload);

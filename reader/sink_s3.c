@@ -175,6 +175,7 @@ static void s3_sink_free(struct sink *base)
 
 	if (sink->upload.engine)
 		s3_upload_free(&sink->upload);
+	CHECK(!sink->checkpoint.text);
 	free(sink->held);
 	free(sink->text);
 	free(sink);

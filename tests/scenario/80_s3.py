@@ -207,6 +207,53 @@ class Resuming(S3Scenario):
         self.assertEqual(self.box.offset(ID % 1), at)
         self.finish(self.box, ID % 1)
 
+    def kill_within(self, whole, size, known=True):
+        """Kill it in the middle of a PATCH, once it has noted a part."""
+        with Client(self.box.port) as client:
+            client.send(head("PATCH", f"/objects/{ID % 1}",
+                             "Upload-Offset: 0", PATCH_TYPE,
+                             f"Content-Length: {len(whole)}" if known else
+                             "Transfer-Encoding: chunked"),
+                        whole[:size] if known else chunk(whole[:size]))
+            wait_until(lambda: ID % 1 + ".part" in self.box.keys(),
+                       "it is noted how far it has got")
+            self.box.kill()
+        self.box.restart().wait_ready()
+
+    def test_parts_that_were_stored_outlive_a_reader_that_is_killed(self):
+        """The offset is the end of one of them, whatever request ran."""
+        self.data = payload(9 * PART + 12345)
+        for known in (True, False):
+            with self.subTest(known=known):
+                self.kill_within(self.data, 7 * PART + 1000, known)
+                at = self.box.offset(ID % 1)
+                self.assertIn(at, [n * PART for n in range(1, 8)])
+                self.assert_nothing_visible(self.box)
+                self.finish(self.box, ID % 1)
+                self.assertEqual(len(self.box.keys()), 2)
+                self.box.remove(ID % 1)
+
+    def test_what_was_noted_goes_with_an_abort(self):
+        self.kill_within(self.data, 3 * PART)
+        at = self.box.offset(ID % 1)
+        with Client(self.box.port) as client:
+            client.send(head("PATCH", f"/objects/{ID % 1}",
+                             f"Upload-Offset: {at}", PATCH_TYPE,
+                             f"Content-Length: {3 * PART}"),
+                        self.data[at:at + 2 * PART + 1])
+            wait_until(lambda: self.box.metric("reader_uploads_active") == 1,
+                       "it goes on")
+            self.assertEqual(self.box.remove(ID % 1).status, 204)
+        self.assert_nothing_left(self.box)
+        self.assertEqual(self.box.keys(), {})
+
+    def test_a_put_is_noted_nowhere(self):
+        """It begins again: nobody goes on with it."""
+        peer = self.peer()
+        self.assert_kept(self.s3_reader(peer), ID % 1, payload(4 * PART))
+        self.assertEqual([c.key for c in peer.of("put")
+                          if c.key.endswith(".part")], [])
+
     def test_a_reader_killed_within_a_request_stores_nothing_false(self):
         """The next process knows a part of it or nothing, and tells."""
         with Client(self.box.port) as client:
