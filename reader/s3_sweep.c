@@ -33,6 +33,7 @@ struct s3_sweep {
 	struct found reading;		/* the entry that is being parsed */
 	struct found found[MAX_UPLOADS];
 	size_t n_found, next;
+	uint64_t now_ms;		/* by the server's clock, as all times here */
 	bool has_more;
 	char key_marker[S3_KEY_SIZE];
 	char id_marker[S3_UPLOAD_ID_SIZE];
@@ -50,11 +51,22 @@ struct s3_sweep {
 
 static void look_at_next(struct s3_sweep *s);
 
+static bool read_http_date(const char *text, uint64_t *wall_ms)
+{
+	struct tm tm = { 0 };
+	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
+
+	if (!end)
+		return false;
+	*wall_ms = (uint64_t)timegm(&tm) * 1000;
+	return true;
+}
+
 static uint64_t stale_before(const struct s3_sweep *s)
 {
-	uint64_t now = clock_wall_ms(), ttl = s->engine->config.stale_ms;
+	uint64_t ttl = s->engine->config.stale_ms;
 
-	return now > ttl ? now - ttl : 0;
+	return s->now_ms > ttl ? s->now_ms - ttl : 0;
 }
 
 static struct s3_request *prepare(struct s3_sweep *s, const char *method,
@@ -138,17 +150,6 @@ static void abort_upload(struct s3_sweep *s)
 }
 
 /* ---- is it stale? ----------------------------------------------------------- */
-
-static bool read_http_date(const char *text, uint64_t *wall_ms)
-{
-	struct tm tm = { 0 };
-	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
-
-	if (!end)
-		return false;
-	*wall_ms = (uint64_t)timegm(&tm) * 1000;
-	return true;
-}
 
 /* When was it paused? */
 static void on_tail_looked_up(void *arg, struct s3_request *r)
@@ -312,6 +313,8 @@ static void on_uploads(void *arg, struct s3_request *r)
 	s->has_more = false;
 	s->err = ERR_INIT;
 	memset(&s->reading, 0, sizeof(s->reading));
+	if (!read_http_date(r->refusal.date, &s->now_ms))
+		s->now_ms = clock_wall_ms();
 	if (err_is_set(&r->err) && r->status == 501)
 		end_round(s, NULL);	/* a server without such a list */
 	else if (err_is_set(&r->err))

@@ -299,6 +299,26 @@ class Orphans(S3Scenario):
         reader.restart().wait_ready()
         self.assertEqual(sorted(reader.uploads()), sorted(others))
 
+    def test_a_clock_that_is_ahead_makes_nothing_old(self):
+        """Ten minutes, which S3 allows: ages are those of the server's clock."""
+        first = self.s3_reader()
+        with Client(first.port) as client:
+            data = payload(3 * PART)
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"),
+                        data[:2 * PART])
+            wait_until(first.uploads, "an upload is in the bucket")
+            second = self.s3_reader(
+                bucket=first.bucket, READER_STAGED_TTL=300,
+                LD_PRELOAD=faketime(), FAKETIME="+10m")
+            wait_until(lambda: second.metric("reader_s3_requests_total") >= 5,
+                       "it has begun to sweep")
+            self.assert_kept(second, ID % 2, b"and goes on with other things")
+            client.send(data[2 * PART:])
+            self.assert_staged(client.response(), data)
+        self.assertEqual(first.commit(ID % 1, data).status, 201)
+        self.assertEqual(second.log_lines("s3_upload_aborted"), [])
+
     def test_what_a_killed_reader_began_goes_with_its_time(self):
         reader = self.s3_reader(READER_STAGED_TTL=1)
         with Client(reader.port) as client:
@@ -471,6 +491,11 @@ class Requests(S3Scenario):
         self.assertNotRegex(said + reader.log(), "the-(secret|token)-of-it")
 
 
+def faketime():
+    [library] = pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    return library
+
+
 def not_ready(reader):
     """What /readyz says when it is not 200."""
     answer = get(reader.port, "/readyz")
@@ -521,8 +546,7 @@ class Refused(S3Scenario):
                 self.assert_clock(skew)
 
     def assert_clock(self, skew):
-        [library] = pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-        reader = self.s3_reader(wait=False, LD_PRELOAD=library,
+        reader = self.s3_reader(wait=False, LD_PRELOAD=faketime(),
                                 FAKETIME=skew).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         answer = reader.stage(ID % 1, payload(PART + 1))
