@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* No commit takes longer from its description to its content. */
+#define COMMIT_MS (UINT64_C(15) * 60000)
+
 static struct s3_request *prepare(struct s3_sink *sink, const char *method)
 {
 	s3_request_init(&sink->request, sink->engine, method, sink->key);
@@ -229,17 +232,30 @@ static void on_content_looked_up(void *arg, struct s3_request *r)
 {
 	struct s3_sink *sink = arg;
 
-	if (r->status == 404)
+	if (r->status == 404 && (sink->was_there || !sink->is_young)) {
 		describe(sink, false);	/* of a commit that came to nothing */
-	else if (err_is_set(&r->err))
+	} else if (err_is_set(&r->err) && r->status != 404) {
 		fail(sink, &r->err);
-	else if (sink->was_there)
+	} else if (sink->was_there) {
 		finish(sink);		/* the same: nothing more to do */
-	else {
+	} else {
 		err_set(&sink->base.err, ERR_CONFLICT,
 			"another object has this identifier");
 		s3_sink_end(sink);
 	}
+}
+
+/*
+ * Was it put only just now, by the server's clock? Then whoever did it may be
+ * about to put the content.
+ */
+static bool is_young(const struct s3_request *r)
+{
+	uint64_t put_ms, now_ms;
+
+	return s3_read_http_date(r->modified, &put_ms) &&
+	       s3_read_http_date(r->refusal.date, &now_ms) &&
+	       now_ms < put_ms + COMMIT_MS;
 }
 
 static void look_at(struct s3_sink *sink, const struct object *there)
@@ -263,6 +279,7 @@ static void on_description(void *arg, struct s3_request *r)
 		fail(sink, &r->err);
 		return;
 	}
+	sink->is_young = is_young(r);
 	there = malloc(sizeof(*there));
 	if (!there)
 		err_set(&sink->base.err, ERR_MEMORY,

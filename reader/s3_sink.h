@@ -70,7 +70,8 @@ struct s3_sink {
 	bool is_flushed;		/* the last part was sent, maybe a short one */
 	bool is_described;		/* {id}.json may be there, of ours */
 	bool is_put;			/* the content may be there, of ours */
-	bool was_there;			/* an object of this id is */
+	bool was_there;			/* an object like it is described */
+	bool is_young;			/* what is described was so just now */
 };
 
 /* The engine of a store of this kind. */

@@ -7,7 +7,6 @@
 #include "reader/s3_xml.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #define PAGE_UPLOADS "100"
 #define MAX_UPLOADS 100u
@@ -50,17 +49,6 @@ struct s3_sweep {
 };
 
 static void look_at_next(struct s3_sweep *s);
-
-static bool read_http_date(const char *text, uint64_t *wall_ms)
-{
-	struct tm tm = { 0 };
-	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
-
-	if (!end)
-		return false;
-	*wall_ms = (uint64_t)timegm(&tm) * 1000;
-	return true;
-}
 
 static uint64_t stale_before(const struct s3_sweep *s)
 {
@@ -160,7 +148,7 @@ static void on_tail_looked_up(void *arg, struct s3_request *r)
 	if (err_is_set(&r->err) && r->status != 404)
 		look_at_next(s);
 	else if (!err_is_set(&r->err) &&
-		 (!read_http_date(r->modified, &paused_ms) ||
+		 (!s3_read_http_date(r->modified, &paused_ms) ||
 		  paused_ms >= stale_before(s)))
 		look_at_next(s);
 	else
@@ -313,7 +301,7 @@ static void on_uploads(void *arg, struct s3_request *r)
 	s->has_more = false;
 	s->err = ERR_INIT;
 	memset(&s->reading, 0, sizeof(s->reading));
-	if (!read_http_date(r->refusal.date, &s->now_ms))
+	if (!s3_read_http_date(r->refusal.date, &s->now_ms))
 		s->now_ms = clock_wall_ms();
 	if (err_is_set(&r->err) && r->status == 501)
 		end_round(s, NULL);	/* a server without such a list */

@@ -358,6 +358,34 @@ class CreateOnce(FaultyPeer):
                 wait_until(lambda: not self.s3.uploads, "it is aborted")
 
 
+    def test_a_commit_that_runs_is_not_taken_over(self):
+        """A description without content is of somebody who puts that next."""
+        for mine, other in ((b"mine", b"other"), (DATA, DATA[::-1])):
+            with self.subTest(size=len(mine)):
+                self.start()
+                second = self.s3_reader(self.s3, **QUICK)
+                self.assert_staged(self.box.stage(ID % 1, mine), mine)
+                self.assert_staged(second.stage(ID % 1, other), other)
+                self.s3.of_kind["complete"] = [gate_before]
+                self.s3.of_kind["put"] = [behave, gate_before]
+                kind = "complete" if len(mine) > PART else "put"
+                n = len(self.s3.of(kind))
+                answers = []
+                slow = threading.Thread(target=lambda: answers.append(
+                    self.box.commit(ID % 1, mine)))
+                slow.start()
+                wait_until(lambda: len(self.s3.of(kind)) ==
+                           n + (2 if kind == "put" else 1), "it puts content")
+                self.s3.of_kind.clear()
+                answer = second.commit(ID % 1, other)
+                self.s3.open_gate()
+                slow.join()
+                self.assertEqual(answer.status, 409, answer)
+                self.assertEqual([a.status for a in answers], [201])
+                self.assert_there(self.box, ID % 1, mine)
+                wait_until(lambda: not self.s3.uploads, "it is aborted")
+
+
 def truncated_put(ex):
     """Store it, and break off while saying so."""
     after_doing(ex)

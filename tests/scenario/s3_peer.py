@@ -11,6 +11,7 @@ in: kind, key, query, headers, size, and whether it was signed as it must be.
 
 It keeps everything in memory: for tens of megabytes.
 """
+import email.utils
 import hashlib
 import itertools
 import re
@@ -366,8 +367,8 @@ class S3Peer(FaultTarget):
         """Those of an object that GET and HEAD give back."""
         kept = [f"{n}: {v}" for n, v in headers.items()
                 if n.startswith("x-amz-meta-") or n == "content-type"]
-        return [f"ETag: {etag}", "Last-Modified: Sat, 31 Jan 2026 23:59:59 GMT",
-                *kept]
+        now = email.utils.formatdate(usegmt=True)
+        return [f"ETag: {etag}", f"Last-Modified: {now}", f"Date: {now}", *kept]
 
     def on_head(self, ex):
         with self.lock:
