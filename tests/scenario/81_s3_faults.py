@@ -243,6 +243,15 @@ class Completing(FaultyPeer):
         self.start(complete=lose_request, head=lose_request)
         self.assert_fails()
 
+    def test_what_somebody_else_has_completed_is_not_ours(self):
+        """As long as ours, under our key, when our answer is lost."""
+        self.start(complete=[another_instead])
+        self.assert_staged(self.box.stage(ID % 1, DATA), DATA)
+        answer = self.box.commit(ID % 1, DATA)
+        self.assertGreaterEqual(answer.status, 400, answer)
+        [content] = self.box.contents()
+        self.assertEqual(self.s3.objects[content][0], DATA[::-1])
+
     def test_an_upload_that_somebody_else_has_aborted_is_an_error(self):
         self.start()
         self.assert_staged(self.box.stage(ID % 1, DATA), DATA)
@@ -259,6 +268,15 @@ class Completing(FaultyPeer):
         self.box.settings.update(READER_S3_EXCLUSIVE="true")
         self.box.restart().wait_ready()
         wait_until(lambda: not self.s3.uploads, "the sweep aborts it")
+
+
+def another_instead(ex):
+    """Have another content of this length there, and no such upload."""
+    ex.read_all()
+    with ex.target.lock:
+        key, headers, _ = ex.target.uploads.pop(ex.call.query["uploadId"])
+        ex.target.objects[key] = (DATA[::-1], headers, f'"{"0" * 32}-3"')
+    ex.reset()
 
 
 def after_doing(ex):
