@@ -68,7 +68,7 @@ static void on_needless_aborted(struct s3_sink *sink)
 {
 	/* The object is there; the sweep tries again to remove the upload. */
 	sink->base.err = sink->upload.err = ERR_INIT;
-	remove_tail(sink);
+	s3_strays_abort(sink, remove_tail);
 }
 
 /* The object is visible; an upload that was created for it may be left. */
@@ -77,7 +77,7 @@ static void finish(struct s3_sink *sink)
 	free(sink->held);
 	sink->held = NULL;
 	if (!sink->upload.id) {
-		remove_tail(sink);
+		s3_strays_abort(sink, remove_tail);
 		return;
 	}
 	sink->next = on_needless_aborted;
@@ -339,12 +339,17 @@ static void remove_next(struct s3_sink *sink)
 	s3_request_start(&sink->request, on_removed, sink);
 }
 
+static void remove_all(struct s3_sink *sink)
+{
+	s3_checkpoint_wait(sink, remove_next);
+}
+
 static void on_upload_aborted(struct s3_sink *sink)
 {
 	s3_upload_release(&sink->upload);
 	free(sink->held);
 	sink->held = NULL;
-	s3_checkpoint_wait(sink, remove_next);
+	s3_strays_abort(sink, remove_all);
 }
 
 void s3_abort_run(void *arg)

@@ -48,6 +48,7 @@ struct s3_request {
 	struct err err;			/* not set: 2xx */
 	struct s3_refusal refusal;	/* status 0: no answer at all */
 	int status;
+	bool was_unknown;		/* a try may have been carried out */
 	struct span answer;		/* its body; during done only */
 	uint64_t length;		/* Content-Length, 0 when unknown */
 	bool etag_is_md5;		/* no key of a KMS was used */
@@ -57,7 +58,6 @@ struct s3_request {
 	struct http_call *call;
 	struct timer timer;
 	unsigned int n_tries;
-	bool was_unknown;	/* one of them may have been carried out */
 	char body_sha256[DIGEST_HEX_SIZE];
 };
 

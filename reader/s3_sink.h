@@ -4,6 +4,7 @@
  *
  *   s3_staging.c   open, write, stage, suspend
  *   s3_commit.c    commit, abort
+ *   s3_strays.c    uploads that were made, but whose UploadId got lost
  *   s3_tail.c      what a suspended object leaves in the bucket
  *   s3_resume.c    going on from that, in another process
  *   s3_lookup.c    find, remove, check
@@ -116,6 +117,12 @@ void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next);
  */
 void s3_checkpoint(struct s3_sink *sink);
 void s3_checkpoint_wait(struct s3_sink *sink, s3_sink_fn *next);
+
+/*
+ * Abort the uploads that a lost answer to a Create may have left, when the sink's
+ * own is complete or aborted: then next(sink), whatever came of it.
+ */
+void s3_strays_abort(struct s3_sink *sink, s3_sink_fn *next);
 
 /* The first line of {id}.part. */
 struct s3_tail_head {

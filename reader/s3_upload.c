@@ -288,6 +288,7 @@ static void on_created(void *arg, struct s3_request *r)
 		err_set(&u->err, ERR_STORE,
 			"the S3 server named no usable UploadId for a new "
 			"upload");
+	u->has_strays = r->was_unknown || (r->status / 100 == 2 && !u->id);
 	pump(u);
 }
 

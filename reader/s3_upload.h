@@ -73,6 +73,7 @@ struct s3_upload {
 	char (*etags)[S3_PART_ETAG_SIZE];	/* of parts 1 … n_parts */
 	unsigned int etags_size;
 	bool is_unknown;		/* completed or not? Nobody said. */
+	bool has_strays;		/* more may have been created than `id` */
 	/*
 	 * Called while bytes come, when a mark has been reached; the next one is
 	 * set once the owner has cleared it. NULL: no marks.

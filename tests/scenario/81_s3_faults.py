@@ -10,7 +10,7 @@ from s3 import ID, MIB, PART, S3Scenario, rgw
 from s3_peer import (access_denied, behave, error, error_in_200,
                      internal_error, lose_answer, lose_request, no_etag,
                      padded, redirect, result, row, say_xml, slow_down, slow_down_early,
-                     truncated, wrong_etag, xml_bomb)
+                     truncated, wrong_etag, xml_bomb, XML)
 
 QUICK = {"READER_S3_TIMEOUT_MS": 1000, "READER_S3_RETRIES": 2}
 DATA = payload(2 * PART + 1000)
@@ -72,6 +72,18 @@ class Beginning(FaultyPeer):
                 self.start(create=[script])
                 self.assert_succeeds()
                 self.assertGreater(len(self.s3.of("create")), 1)
+
+    def test_an_upload_whose_answer_is_lost_is_not_left_behind(self):
+        for script in (lose_answer, truncated_after, garbage_after,
+                       created_without_id):
+            for scripts in ([script], script):
+                with self.subTest(script=script, scripts=scripts):
+                    self.start(create=scripts)
+                    if scripts == [script] != [created_without_id]:
+                        self.assert_succeeds()
+                    else:
+                        self.assert_fails("S3")
+                        self.assertNotEqual(self.s3.of("abort"), [])
 
     def test_what_does_not_pass_is_an_error(self):
         for script, word in ((slow_down, "SlowDown|busy|rate"),
@@ -277,6 +289,12 @@ def another_instead(ex):
         key, headers, _ = ex.target.uploads.pop(ex.call.query["uploadId"])
         ex.target.objects[key] = (DATA[::-1], headers, f'"{"0" * 32}-3"')
     ex.reset()
+
+
+def created_without_id(ex):
+    """Really create, and say another thing."""
+    after_doing(ex)
+    ex.answer(200, result("InitiateMultipartUploadResult"), XML)
 
 
 def after_doing(ex):
