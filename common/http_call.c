@@ -52,6 +52,7 @@ struct http_call {
 	size_t room_size;
 	bool in_room; /* where the body is */
 	bool too_long;
+	bool is_sent;	/* libcurl has begun to */
 	struct http_call_result result;
 	char curl_text[CURL_ERROR_SIZE];
 };
@@ -260,6 +261,21 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* CURLOPT_PREREQFUNCTION: the request is about to be sent, maybe again. */
+static int on_connected(void *arg, char *to, char *from, int to_port,
+			int from_port)
+{
+	struct http_call *call = arg;
+
+	(void)to;
+	(void)from;
+	(void)to_port;
+	(void)from_port;
+	call->result.is_repeated = call->is_sent;
+	call->is_sent = true;
+	return CURL_PREREQFUNC_OK;
+}
+
 static bool body_reserve(struct http_call *call, size_t len)
 {
 	size_t size = call->body_size ? call->body_size : FIRST_BODY;
@@ -400,6 +416,9 @@ static bool set_callbacks(struct http_call *call)
 	       is_set(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
 				       on_header)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_HEADERDATA, call)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION,
+				       on_connected)) &&
+	       is_set(curl_easy_setopt(easy, CURLOPT_PREREQDATA, call)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body)) &&
 	       is_set(curl_easy_setopt(easy, CURLOPT_WRITEDATA, call));
 }

@@ -155,10 +155,15 @@ struct http_call_request {
  * The answer; err is set when there was none, it broke off, or it was a success
  * before the whole request was sent (status 0), or it was over the cap (status and
  * body are what there is of it, is_too_long is set).
+ *
+ * A kept connection may die under a request. libcurl then sends it once more over
+ * another one, and this is the answer to the second; whether the server has carried
+ * out the first as well, nobody knows.
  */
 struct http_call_result {
 	int status;
 	bool is_too_long;
+	bool is_repeated;		/* sent twice: see above */
 	struct span body;		/* valid during the callback */
 	struct err err;
 };

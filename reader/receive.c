@@ -178,6 +178,8 @@ static void start_opening(struct receive *r)
 static void start_body(struct receive *r)
 {
 	r->again = true;
+	if (r->append && sink_offset(r->sink) == 0)
+		sink_expect_more(r->sink);
 	if (feed_init(&r->feed, r->op.thread, on_feed_progress, r, &r->err) < 0)
 		return;
 	r->feed.sink = r->sink;

@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* No commit takes longer from its description to its content. */
+#define COMMIT_MS (UINT64_C(15) * 60000)
+
 static struct s3_request *prepare(struct s3_sink *sink, const char *method)
 {
 	s3_request_init(&sink->request, sink->engine, method, sink->key);
@@ -65,7 +68,7 @@ static void on_needless_aborted(struct s3_sink *sink)
 {
 	/* The object is there; the sweep tries again to remove the upload. */
 	sink->base.err = sink->upload.err = ERR_INIT;
-	remove_tail(sink);
+	s3_strays_abort(sink, remove_tail);
 }
 
 /* The object is visible; an upload that was created for it may be left. */
@@ -74,7 +77,7 @@ static void finish(struct s3_sink *sink)
 	free(sink->held);
 	sink->held = NULL;
 	if (!sink->upload.id) {
-		remove_tail(sink);
+		s3_strays_abort(sink, remove_tail);
 		return;
 	}
 	sink->next = on_needless_aborted;
@@ -134,7 +137,7 @@ static void put_content(struct s3_sink *sink)
 	struct s3_request *r;
 
 	free(sink->text);
-	sink->text = malloc(3 * OBJECT_NAME_SIZE);
+	sink->text = malloc(S3_FIELDS_ROOM);
 	if (!sink->text) {
 		err_set(&sink->base.err, ERR_MEMORY,
 			"out of memory for a commit");
@@ -162,18 +165,40 @@ static void store_content(struct s3_sink *sink)
 
 /* ---- the description ------------------------------------------------------ */
 
+/* Is the one that is there ours? Then a try whose answer was lost put it. */
+static void on_refused_looked_up(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (err_is_set(&r->err)) {
+		fail(sink, &r->err);
+	} else if (span_eq(r->answer, span_of(sink->text))) {
+		sink->is_described = true;
+		store_content(sink);
+	} else {
+		err_set(&sink->base.err, ERR_CONFLICT,
+			"another object has this identifier");
+		s3_sink_end(sink);
+	}
+}
+
 static void on_described(void *arg, struct s3_request *r)
 {
 	struct s3_sink *sink = arg;
 
 	if (!err_is_set(&r->err)) {
 		store_content(sink);
-		return;
-	}
-	/* 412: somebody else commits this id, and it is his. */
-	if (r->status == 412)
+	} else if (r->status != 412) {
+		fail(sink, &r->err);
+	} else {
+		/* Somebody else commits this id, and it is his. Or was it us? */
 		sink->is_described = false;
-	fail(sink, &r->err);
+		if (s3_request_is_unknown(r))
+			s3_request_start(prepare(sink, "GET"),
+					 on_refused_looked_up, sink);
+		else
+			fail(sink, &r->err);
+	}
 }
 
 static void describe(struct s3_sink *sink, bool is_new)
@@ -194,6 +219,7 @@ static void describe(struct s3_sink *sink, bool is_new)
 	r = prepare(sink, "PUT");
 	r->body = span_make(sink->text, len);
 	s3_request_field(r, "content-type", "application/json");
+	s3_encryption_fields(r);
 	if (is_new && sink->engine->has_create_once)
 		s3_request_field(r, "if-none-match", "*");
 	sink->is_described = true;
@@ -206,17 +232,30 @@ static void on_content_looked_up(void *arg, struct s3_request *r)
 {
 	struct s3_sink *sink = arg;
 
-	if (r->status == 404)
+	if (r->status == 404 && (sink->was_there || !sink->is_young)) {
 		describe(sink, false);	/* of a commit that came to nothing */
-	else if (err_is_set(&r->err))
+	} else if (err_is_set(&r->err) && r->status != 404) {
 		fail(sink, &r->err);
-	else if (sink->was_there)
+	} else if (sink->was_there) {
 		finish(sink);		/* the same: nothing more to do */
-	else {
+	} else {
 		err_set(&sink->base.err, ERR_CONFLICT,
 			"another object has this identifier");
 		s3_sink_end(sink);
 	}
+}
+
+/*
+ * Was it put only just now, by the server's clock? Then whoever did it may be
+ * about to put the content.
+ */
+static bool is_young(const struct s3_request *r)
+{
+	uint64_t put_ms, now_ms;
+
+	return s3_read_http_date(r->modified, &put_ms) &&
+	       s3_read_http_date(r->refusal.date, &now_ms) &&
+	       now_ms < put_ms + COMMIT_MS;
 }
 
 static void look_at(struct s3_sink *sink, const struct object *there)
@@ -240,6 +279,7 @@ static void on_description(void *arg, struct s3_request *r)
 		fail(sink, &r->err);
 		return;
 	}
+	sink->is_young = is_young(r);
 	there = malloc(sizeof(*there));
 	if (!there)
 		err_set(&sink->base.err, ERR_MEMORY,
@@ -252,12 +292,15 @@ static void on_description(void *arg, struct s3_request *r)
 	free(there);
 }
 
-void s3_commit_run(void *arg)
+static void look_first(struct s3_sink *sink)
 {
-	struct s3_sink *sink = arg;
-
 	use_description_key(sink);
 	s3_request_start(prepare(sink, "GET"), on_description, sink);
+}
+
+void s3_commit_run(void *arg)
+{
+	s3_checkpoint_wait(arg, look_first);
 }
 
 /* ---- abort ---------------------------------------------------------------- */
@@ -296,12 +339,17 @@ static void remove_next(struct s3_sink *sink)
 	s3_request_start(&sink->request, on_removed, sink);
 }
 
+static void remove_all(struct s3_sink *sink)
+{
+	s3_checkpoint_wait(sink, remove_next);
+}
+
 static void on_upload_aborted(struct s3_sink *sink)
 {
 	s3_upload_release(&sink->upload);
 	free(sink->held);
 	sink->held = NULL;
-	remove_next(sink);
+	s3_strays_abort(sink, remove_all);
 }
 
 void s3_abort_run(void *arg)

@@ -76,6 +76,30 @@ static int set_url(struct s3_config *config, const char *endpoint,
 	return 0;
 }
 
+/* Servers differ in how they count them in what is signed. */
+static bool has_blanks_in_a_row(struct span value)
+{
+	for (size_t i = 1; i < value.len; i++)
+		if (value.ptr[i] == ' ' && value.ptr[i - 1] == ' ')
+			return true;
+	return false;
+}
+
+/* A field that comes twice is signed in one way here and in another there. */
+static bool is_taken(const struct s3_config *config, const char *name)
+{
+	static const char *const ours[] = { META "id", META "name",
+					    META "sha256" };
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcmp(ours[i], name) == 0)
+			return true;
+	for (size_t i = 0; i < config->n_metadata; i++)
+		if (strcmp(config->metadata[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 /* One "name=value"; the text becomes "x-amz-meta-name" NUL "value" NUL. */
 static int add_metadata(struct s3_config *config, struct span pair,
 			size_t *used, struct err *err)
@@ -86,16 +110,22 @@ static int add_metadata(struct s3_config *config, struct span pair,
 	int n;
 
 	if (!http1_is_token(name) || !value.ptr || !http1_is_utf8(value) ||
+	    has_blanks_in_a_row(value) ||
 	    config->n_metadata == S3_MAX_METADATA)
 		return err_set(err, ERR_CONFIG,
 			       "READER_S3_METADATA: up to %d name=value, "
-			       "separated by \";\", are allowed",
+			       "separated by \";\", without two blanks in a "
+			       "row, are allowed",
 			       S3_MAX_METADATA);
 	n = snprintf(at, room, META "%.*s%c%.*s", SPAN_ARG(name), '\0',
 		     SPAN_ARG(value));
 	CHECK(n > 0 && (size_t)n < room);
 	for (char *c = at; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
+	if (is_taken(config, at))
+		return err_set(err, ERR_CONFIG,
+			       "READER_S3_METADATA: \"%.80s\" is there already",
+			       at + strlen(META));
 	config->metadata[config->n_metadata].name = at;
 	config->metadata[config->n_metadata++].value = at + strlen(at) + 1;
 	*used += (size_t)n + 1;

@@ -4,7 +4,6 @@
 #include "common/json.h"
 
 #include <stdio.h>
-#include <time.h>
 
 /* What clients said of it; an object of strings, or nothing. */
 static json_t *print_metadata(const char *text)
@@ -37,23 +36,6 @@ char *s3_description_print(const struct object *object, const char *key,
 	return json_print(json, len);
 }
 
-bool s3_read_time(const char *text, uint64_t *wall_ms)
-{
-	struct tm tm = { 0 };
-	unsigned int ms;
-	time_t seconds;
-
-	if (!text || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3uZ", &tm.tm_year,
-			    &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-			    &tm.tm_sec, &ms) != 7)
-		return false;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
-	seconds = timegm(&tm);
-	*wall_ms = (uint64_t)seconds * 1000 + ms;
-	return seconds >= 0;
-}
-
 /* A member's text, cut if it grew (a byte that was no UTF-8); "" if absent. */
 static void take_text(json_t *json, const char *name, char *buf, size_t size)
 {
@@ -81,12 +63,13 @@ static bool take_metadata(json_t *json, struct object_details *details)
 static bool take_numbers(json_t *json, struct object *object)
 {
 	json_t *size = json_object_get(json, "size");
+	const char *created_at =
+		json_string_value(json_object_get(json, "created_at"));
 
 	object->size = (uint64_t)json_integer_value(size);
 	return json_is_integer(size) && json_integer_value(size) >= 0 &&
-	       s3_read_time(json_string_value(json_object_get(json,
-							    "created_at")),
-			  &object->created_ms);
+	       created_at &&
+	       clock_parse_rfc3339(span_of(created_at), &object->created_ms);
 }
 
 static bool take_members(json_t *json, struct object *object, char *key)

@@ -26,7 +26,4 @@ char *s3_description_print(const struct object *object, const char *key,
 int s3_description_read(struct span text, const char *id, struct object *object,
 			char key[S3_KEY_SIZE], struct err *err) MUST_CHECK;
 
-/* "2026-01-31T23:59:59.123Z" in milliseconds; false when it is no such time. */
-bool s3_read_time(const char *text, uint64_t *wall_ms);
-
 #endif

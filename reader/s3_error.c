@@ -54,9 +54,11 @@ void s3_refusal_read(struct s3_refusal *refusal, int status, struct span body)
 	struct err ignored = ERR_INIT;
 
 	refusal->status = status;
+	/* What comes behind the code may be too long: all that was signed, say. */
 	if (body.len > 0 &&
-	    s3_xml_parse(body, on_element, refusal, &ignored) < 0)
-		refusal->code[0] = refusal->message[0] = '\0';
+	    s3_xml_parse(body, on_element, refusal, &ignored) < 0 &&
+	    !refusal->code[0])
+		refusal->message[0] = '\0';
 	/* 501 and 507 are the server's last word */
 	refusal->is_passing = is_passing_code(refusal->code) ||
 			      status == 408 || status == 429 ||

@@ -24,8 +24,8 @@ struct s3_refusal {
 };
 
 /*
- * Read the body of a refusal. A body that is none of S3's leaves code and
- * message empty; is_passing is known in any case.
+ * Read the body of a refusal, as much of it as there is up to what is none of
+ * S3's; is_passing is known in any case.
  */
 void s3_refusal_read(struct s3_refusal *refusal, int status, struct span body);
 

@@ -43,7 +43,9 @@ struct listing {
 	struct s3_request request;	/* of keys */
 	struct err err;			/* of what is being parsed */
 	char after[S3_KEY_SIZE];	/* key behind which the next page begins */
+	char before[S3_KEY_SIZE];	/* the one of the page before */
 	bool has_more_keys;
+	bool has_overflown;		/* more than were asked for */
 	char described[UUID_TEXT_SIZE];	/* the id of the description before */
 	char ids[MAX_IDS][UUID_TEXT_SIZE];	/* of whole objects */
 	size_t n_ids, next_id;
@@ -210,13 +212,17 @@ static void take_key(struct listing *l, const char *text)
 			"the S3 server lists a malformed key");
 		return;
 	}
+	if (l->n_ids == MAX_IDS) {
+		l->has_overflown = true;
+		return;
+	}
 	memcpy(l->after, key, sizeof(key));
 	switch (s3_key_read(l->engine->config.prefix, span_of(key), id)) {
 	case S3_KEY_DESCRIPTION:
 		memcpy(l->described, id, sizeof(id));
 		break;
 	case S3_KEY_CONTENT:
-		if (strcmp(l->described, id) == 0 && l->n_ids < MAX_IDS)
+		if (strcmp(l->described, id) == 0)
 			memcpy(l->ids[l->n_ids++], id, sizeof(id));
 		l->described[0] = '\0';
 		break;
@@ -239,16 +245,30 @@ static void on_element(void *arg, const char *parent, const char *name,
 		l->has_more_keys = strcmp(text, "true") == 0;
 }
 
+/* False with an error when the page is no step forward. */
+static bool read_page(struct listing *l, struct span answer)
+{
+	memcpy(l->before, l->after, sizeof(l->before));
+	if (s3_xml_parse(answer, on_element, l, &l->err) < 0 ||
+	    err_is_set(&l->err))
+		return false;
+	l->has_more_keys = l->has_more_keys || l->has_overflown;
+	if (!l->has_more_keys || strcmp(l->after, l->before) > 0)
+		return true;
+	err_set(&l->err, ERR_STORE,
+		"the S3 server lists the same keys again and again");
+	return false;
+}
+
 static void on_keys(void *arg, struct s3_request *r)
 {
 	struct listing *l = arg;
 
 	l->n_ids = l->next_id = 0;
-	l->has_more_keys = false;
+	l->has_more_keys = l->has_overflown = false;
 	if (err_is_set(&r->err))
 		l->list->err = r->err;
-	else if (s3_xml_parse(r->answer, on_element, l, &l->err) < 0 ||
-		 err_is_set(&l->err))
+	else if (!read_page(l, r->answer))
 		l->list->err = l->err;
 	next_batch(l);
 }

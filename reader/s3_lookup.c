@@ -184,7 +184,7 @@ static void on_description_to_remove(void *arg, struct s3_request *r)
 {
 	struct errand *e = arg;
 
-	if (r->status == 404 || !read_description(e, r))
+	if (r->err.code == ERR_NOT_FOUND || !read_description(e, r))
 		end(e);
 	else
 		ask_content(e, "DELETE", on_content_removed);

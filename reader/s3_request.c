@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define QUERY_SIZE 8192
 #define PATH_SIZE (3 * S3_KEY_SIZE + 300)
@@ -45,8 +46,7 @@ bool s3_request_is_running(const struct s3_request *r)
 
 bool s3_request_is_unknown(const struct s3_request *r)
 {
-	return err_is_set(&r->err) &&
-	       (r->status == 0 || r->status / 100 == 2 || r->status >= 500);
+	return err_is_set(&r->err) && r->was_unknown;
 }
 
 /* ---- the answer ---------------------------------------------------------- */
@@ -120,6 +120,24 @@ static bool read_answer(struct s3_request *r,
 	       (r->status / 100 == 2 && !r->refusal.code[0]);
 }
 
+bool s3_read_http_date(const char *text, uint64_t *wall_ms)
+{
+	struct tm tm = { 0 };
+	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
+
+	if (!end)
+		return false;
+	*wall_ms = (uint64_t)timegm(&tm) * 1000;
+	return true;
+}
+
+/* Was there no answer, or one from which nobody can tell? */
+static bool is_uncertain(const struct s3_request *r)
+{
+	return err_is_set(&r->err) &&
+	       (r->status == 0 || r->status / 100 == 2 || r->status >= 500);
+}
+
 static bool may_try_again(const struct s3_request *r)
 {
 	if (r->max_tries > 0)
@@ -149,6 +167,8 @@ static void on_result(void *arg, struct http_call *call,
 
 	CHECK(call == r->call);
 	again = read_answer(r, result);
+	r->was_unknown = r->was_unknown || result->is_repeated ||
+			 is_uncertain(r);
 	r->call = NULL;
 	if (again && may_try_again(r))
 		wait_and_retry(r);
@@ -314,6 +334,7 @@ void s3_request_start(struct s3_request *r, s3_done_fn *done, void *owner)
 	r->done = done;
 	r->owner = owner;
 	r->n_tries = 0;
+	r->was_unknown = false;
 	r->status = 0;
 	if (!r->sha256)
 		digest_body(r);

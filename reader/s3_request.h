@@ -48,6 +48,7 @@ struct s3_request {
 	struct err err;			/* not set: 2xx */
 	struct s3_refusal refusal;	/* status 0: no answer at all */
 	int status;
+	bool was_unknown;		/* a try may have been carried out */
 	struct span answer;		/* its body; during done only */
 	uint64_t length;		/* Content-Length, 0 when unknown */
 	bool etag_is_md5;		/* no key of a KMS was used */
@@ -81,7 +82,13 @@ void s3_request_cancel(struct s3_request *request);
 /* Is it on its way? */
 bool s3_request_is_running(const struct s3_request *request);
 
-/* Did it end without any certainty whether the server has carried it out? */
+/*
+ * Did it end without any certainty whether the server has carried it out? That of
+ * one try is enough: a later one is refused for what has become of the first.
+ */
 bool s3_request_is_unknown(const struct s3_request *request);
+
+/* "Sat, 31 Jan 2026 23:59:59 GMT" of an answer's head; false for anything else. */
+bool s3_read_http_date(const char *text, uint64_t *wall_ms);
 
 #endif

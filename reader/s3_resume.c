@@ -15,6 +15,7 @@
 struct listing {
 	struct s3_sink *sink;
 	unsigned int number;	/* of the part that is being read */
+	unsigned int after;	/* the last one of the page before */
 	uint64_t size;
 	char etag[S3_PART_ETAG_SIZE];
 	uint64_t bytes;		/* of the parts that were found */
@@ -101,7 +102,7 @@ static void on_parts(void *arg, struct s3_request *r)
 	if (err_is_set(&r->err))
 		*err = r->err;
 	else if (s3_xml_parse(r->answer, on_element, l, err) == 0 &&
-		 l->has_more && l->number > 0 &&
+		 l->has_more && l->number > l->after &&
 		 l->number < l->sink->upload.n_parts) {
 		ask_parts(l);
 		return;
@@ -120,6 +121,7 @@ static void ask_parts(struct listing *l)
 	struct s3_request *r = &sink->request;
 
 	s3_request_init(r, sink->engine, "GET", sink->upload.key);
+	l->after = l->number;
 	/* the parameter is borrowed: the sink's key has room for a number */
 	snprintf(sink->key, sizeof(sink->key), "%u", l->number);
 	if (l->number > 0)

@@ -4,6 +4,7 @@
  *
  *   s3_staging.c   open, write, stage, suspend
  *   s3_commit.c    commit, abort
+ *   s3_strays.c    uploads that were made, but whose UploadId got lost
  *   s3_tail.c      what a suspended object leaves in the bucket
  *   s3_resume.c    going on from that, in another process
  *   s3_lookup.c    find, remove, check
@@ -40,6 +41,14 @@ struct s3_store {
 struct s3_sink;
 typedef void s3_sink_fn(struct s3_sink *sink);
 
+/* {id}.part as it is put while bytes come, and who waits for its end. */
+struct s3_checkpoint {
+	struct s3_request request;
+	char *text;			/* NULL: none is on its way */
+	char key[S3_KEY_SIZE];
+	s3_sink_fn *next;
+};
+
 struct s3_sink {
 	struct sink base;
 	struct s3_engine *engine;
@@ -47,7 +56,8 @@ struct s3_sink {
 	struct deferred end;
 	struct s3_upload upload;
 	s3_sink_fn *next;		/* when the upload's operation has ended */
-	struct s3_request request;	/* all others, one at a time */
+	struct s3_request request;	/* all others, one at a time, but for: */
+	struct s3_checkpoint checkpoint;
 	struct span bytes;		/* of the running write */
 	char *held;			/* all of a small staged object */
 	char *text;			/* body of the running request */
@@ -61,7 +71,8 @@ struct s3_sink {
 	bool is_flushed;		/* the last part was sent, maybe a short one */
 	bool is_described;		/* {id}.json may be there, of ours */
 	bool is_put;			/* the content may be there, of ours */
-	bool was_there;			/* an object of this id is */
+	bool was_there;			/* an object like it is described */
+	bool is_young;			/* what is described was so just now */
 };
 
 /* The engine of a store of this kind. */
@@ -99,11 +110,25 @@ void s3_resume_run(void *arg);
 void s3_tail_put(struct s3_sink *sink, s3_sink_fn *next);
 void s3_tail_get(struct s3_sink *sink, s3_sink_fn *next);
 
+/*
+ * The upload has reached its mark: put {id}.part, by which another process goes on
+ * there if this one is killed. It is tried once, for there will be another mark.
+ * An operation that is to touch {id}.part waits for its end: then next(sink).
+ */
+void s3_checkpoint(struct s3_sink *sink);
+void s3_checkpoint_wait(struct s3_sink *sink, s3_sink_fn *next);
+
+/*
+ * Abort the uploads that a lost answer to a Create may have left, when the sink's
+ * own is complete or aborted: then next(sink), whatever came of it.
+ */
+void s3_strays_abort(struct s3_sink *sink, s3_sink_fn *next);
+
 /* The first line of {id}.part. */
 struct s3_tail_head {
 	char name[OBJECT_NAME_SIZE];
 	char content_type[OBJECT_TYPE_SIZE];
-	char upload_id[512];
+	char upload_id[S3_UPLOAD_ID_SIZE];
 	char digest_state[DIGEST_STATE_SIZE];
 	uint64_t offset;	/* bytes of the object, those of the tail too */
 	uint64_t tail;

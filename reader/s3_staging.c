@@ -44,6 +44,11 @@ static void on_upload_done(void *arg)
 	sink->next(sink);
 }
 
+static void on_mark(void *arg)
+{
+	s3_checkpoint(arg);
+}
+
 /* ---- open ----------------------------------------------------------------- */
 
 /* A small object is no multipart upload, and known to be small only if told. */
@@ -58,6 +63,7 @@ void s3_sink_init_upload(struct s3_sink *sink)
 	s3_upload_init(&sink->upload, sink->engine, &sink->base.object,
 		       sink->base.digest, on_upload_done, sink);
 	sink->upload.size_hint = sink->base.promised;
+	sink->upload.on_mark = on_mark;
 }
 
 void s3_open_run(void *arg)
@@ -206,12 +212,17 @@ static void end_suspend(struct s3_sink *sink)
 	s3_sink_end(sink);
 }
 
+static void put_tail(struct s3_sink *sink)
+{
+	s3_tail_put(sink, end_suspend);
+}
+
 static void on_settled(struct s3_sink *sink)
 {
 	if (err_is_set(&sink->base.err))
 		s3_sink_end(sink);
 	else
-		s3_tail_put(sink, end_suspend);
+		s3_checkpoint_wait(sink, put_tail);
 }
 
 void s3_suspend_run(void *arg)

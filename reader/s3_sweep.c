@@ -7,19 +7,17 @@
 #include "reader/s3_xml.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #define PAGE_UPLOADS "100"
 #define MAX_UPLOADS 100u
 #define MAX_ANSWER (1u << 20)
-#define UPLOAD_ID_SIZE 512
 #define ROUND_MIN_MS 1000u
 #define ROUND_MAX_MS 3600000u
 
 /* One of the list. */
 struct found {
 	char key[S3_KEY_SIZE];
-	char upload_id[UPLOAD_ID_SIZE];
+	char upload_id[S3_UPLOAD_ID_SIZE];
 	uint64_t initiated_ms;
 };
 
@@ -34,15 +32,19 @@ struct s3_sweep {
 	struct found reading;		/* the entry that is being parsed */
 	struct found found[MAX_UPLOADS];
 	size_t n_found, next;
+	uint64_t now_ms;		/* by the server's clock, as all times here */
 	bool has_more;
 	char key_marker[S3_KEY_SIZE];
-	char id_marker[UPLOAD_ID_SIZE];
+	char id_marker[S3_UPLOAD_ID_SIZE];
+	char asked_key[S3_KEY_SIZE];	/* the markers of the page in hand */
+	char asked_id[S3_UPLOAD_ID_SIZE];
 	/* the upload in hand */
 	struct found *at;
 	char id[UUID_TEXT_SIZE];
 	char key[S3_KEY_SIZE];
 	uint64_t touched_ms;
 	char part_marker[S3_NUMBER_SIZE];
+	char asked_part[S3_NUMBER_SIZE];
 	bool has_more_parts;
 };
 
@@ -50,9 +52,9 @@ static void look_at_next(struct s3_sweep *s);
 
 static uint64_t stale_before(const struct s3_sweep *s)
 {
-	uint64_t now = clock_wall_ms(), ttl = s->engine->config.stale_ms;
+	uint64_t ttl = s->engine->config.stale_ms;
 
-	return now > ttl ? now - ttl : 0;
+	return s->now_ms > ttl ? s->now_ms - ttl : 0;
 }
 
 static struct s3_request *prepare(struct s3_sweep *s, const char *method,
@@ -137,17 +139,6 @@ static void abort_upload(struct s3_sweep *s)
 
 /* ---- is it stale? ----------------------------------------------------------- */
 
-static bool read_http_date(const char *text, uint64_t *wall_ms)
-{
-	struct tm tm = { 0 };
-	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
-
-	if (!end)
-		return false;
-	*wall_ms = (uint64_t)timegm(&tm) * 1000;
-	return true;
-}
-
 /* When was it paused? */
 static void on_tail_looked_up(void *arg, struct s3_request *r)
 {
@@ -157,7 +148,7 @@ static void on_tail_looked_up(void *arg, struct s3_request *r)
 	if (err_is_set(&r->err) && r->status != 404)
 		look_at_next(s);
 	else if (!err_is_set(&r->err) &&
-		 (!read_http_date(r->modified, &paused_ms) ||
+		 (!s3_read_http_date(r->modified, &paused_ms) ||
 		  paused_ms >= stale_before(s)))
 		look_at_next(s);
 	else
@@ -173,7 +164,8 @@ static void on_part_element(void *arg, const char *parent, const char *name,
 	if (!text)
 		return;
 	if (strcmp(parent, "Part") == 0 && strcmp(name, "LastModified") == 0) {
-		if (s3_read_time(text, &ms) && ms > s->touched_ms)
+		if (clock_parse_rfc3339(span_of(text), &ms) &&
+		    ms > s->touched_ms)
 			s->touched_ms = ms;
 	} else if (strcmp(name, "NextPartNumberMarker") == 0) {
 		(void)span_to_string(span_of(text), s->part_marker,
@@ -197,7 +189,7 @@ static void on_parts(void *arg, struct s3_request *r)
 		look_at_next(s);
 		return;
 	}
-	if (s->has_more_parts && s->part_marker[0]) {
+	if (s->has_more_parts && strcmp(s->part_marker, s->asked_part) != 0) {
 		ask_parts(s);
 		return;
 	}
@@ -209,8 +201,9 @@ static void ask_parts(struct s3_sweep *s)
 {
 	struct s3_request *r = prepare(s, "GET", s->at->key);
 
-	if (s->part_marker[0])
-		s3_request_param(r, "part-number-marker", s->part_marker);
+	memcpy(s->asked_part, s->part_marker, sizeof(s->asked_part));
+	if (s->asked_part[0])
+		s3_request_param(r, "part-number-marker", s->asked_part);
 	s3_request_param(r, "uploadId", s->at->upload_id);
 	r->max_answer = MAX_ANSWER;
 	s3_request_start(r, on_parts, s);
@@ -270,7 +263,8 @@ static void on_upload_element(struct s3_sweep *s, const char *name,
 	} else if (strcmp(name, "UploadId") == 0) {
 		keep(s->reading.upload_id, sizeof(s->reading.upload_id), text);
 	} else if (strcmp(name, "Initiated") == 0) {
-		if (!s3_read_time(text, &s->reading.initiated_ms))
+		if (!clock_parse_rfc3339(span_of(text),
+					 &s->reading.initiated_ms))
 			s->reading.initiated_ms = 0;
 	}
 }
@@ -307,6 +301,8 @@ static void on_uploads(void *arg, struct s3_request *r)
 	s->has_more = false;
 	s->err = ERR_INIT;
 	memset(&s->reading, 0, sizeof(s->reading));
+	if (!s3_read_http_date(r->refusal.date, &s->now_ms))
+		s->now_ms = clock_wall_ms();
 	if (err_is_set(&r->err) && r->status == 501)
 		end_round(s, NULL);	/* a server without such a list */
 	else if (err_is_set(&r->err))
@@ -321,6 +317,8 @@ static void ask_uploads(struct s3_sweep *s)
 {
 	struct s3_request *r = prepare(s, "GET", NULL);
 
+	memcpy(s->asked_key, s->key_marker, sizeof(s->asked_key));
+	memcpy(s->asked_id, s->id_marker, sizeof(s->asked_id));
 	s3_request_param(r, "encoding-type", "url");
 	if (s->key_marker[0])
 		s3_request_param(r, "key-marker", s->key_marker);
@@ -331,6 +329,13 @@ static void ask_uploads(struct s3_sweep *s)
 	s3_request_param(r, "uploads", "");
 	r->max_answer = MAX_ANSWER;
 	s3_request_start(r, on_uploads, s);
+}
+
+/* Not so when a server gives its first page for ever. */
+static bool has_moved_on(const struct s3_sweep *s)
+{
+	return strcmp(s->key_marker, s->asked_key) != 0 ||
+	       strcmp(s->id_marker, s->asked_id) != 0;
 }
 
 static void look_at_next(struct s3_sweep *s)
@@ -345,7 +350,7 @@ static void look_at_next(struct s3_sweep *s)
 			return;
 		}
 	}
-	if (s->has_more && s->key_marker[0])
+	if (s->has_more && has_moved_on(s))
 		ask_uploads(s);
 	else
 		end_round(s, NULL);

@@ -1,6 +1,7 @@
 /*
  * {id}.part: a line of JSON, then the bytes that are no part yet. It is one
- * object, so that what it says and what it holds belong together.
+ * object, so that what it says and what it holds belong together. While bytes come
+ * it has none of these: it says behind which part another process may go on.
  */
 #include "common/json.h"
 
@@ -11,22 +12,22 @@
 
 /* ---- put ------------------------------------------------------------------ */
 
-static json_t *print_head(struct s3_sink *sink, size_t tail_bytes)
+/* After `parts` of the upload, and `tail_bytes` that are none. */
+static json_t *print_head(struct s3_sink *sink, uint64_t offset,
+			  unsigned int parts, size_t tail_bytes,
+			  const char *state)
 {
 	const struct object *object = &sink->base.object;
-	char state[DIGEST_STATE_SIZE];
 	json_t *json = json_object();
 
-	digest_export(sink->base.digest, state);
 	json_put(&json, "id", json_string(object->id));
 	json_put(&json, "name", json_text(span_of(object->name)));
 	json_put(&json, "content_type",
 		 json_text(span_of(object->content_type)));
 	json_put(&json, "upload_id",
 		 json_string(sink->upload.id ? sink->upload.id : ""));
-	json_put(&json, "offset",
-		 json_integer((json_int_t)sink->base.offset));
-	json_put(&json, "parts", json_integer(sink->upload.n_parts));
+	json_put(&json, "offset", json_integer((json_int_t)offset));
+	json_put(&json, "parts", json_integer(parts));
 	json_put(&json, "tail", json_integer((json_int_t)tail_bytes));
 	json_put(&json, "sha256_state", json_string(state));
 	return json;
@@ -84,6 +85,7 @@ static void put(struct s3_sink *sink, struct span head)
 	s3_key_of_tail(sink->engine->config.prefix, sink->base.object.id,
 		       sink->key);
 	s3_request_init(r, sink->engine, "PUT", sink->key);
+	s3_encryption_fields(r);
 	r->body = body_of(sink, head);
 	workers_submit(sink->engine->workers, &sink->job, sink->engine->loop,
 		       run_hash, on_hashed, sink);
@@ -91,17 +93,71 @@ static void put(struct s3_sink *sink, struct span head)
 
 void s3_tail_put(struct s3_sink *sink, s3_sink_fn *next)
 {
+	char state[DIGEST_STATE_SIZE];
 	size_t len = 0;
 
 	sink->next = next;
-	sink->text = json_print(
-		print_head(sink, s3_upload_rest(&sink->upload).len), &len);
+	s3_upload_clear_mark(&sink->upload);
+	digest_export(sink->base.digest, state);
+	sink->text = json_print(print_head(sink, sink->base.offset,
+					   sink->upload.n_parts,
+					   s3_upload_rest(&sink->upload).len,
+					   state), &len);
 	if (sink->text) {
 		put(sink, span_make(sink->text, len));
 		return;
 	}
 	err_set(&sink->base.err, ERR_MEMORY, "out of memory for an upload");
 	next(sink);
+}
+
+/* ---- while bytes come ------------------------------------------------------ */
+
+static void on_checkpoint(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+	struct s3_checkpoint *c = &sink->checkpoint;
+	s3_sink_fn *next = c->next;
+
+	(void)r;	/* the one before it is still there */
+	free(c->text);
+	c->text = NULL;
+	c->next = NULL;
+	s3_upload_clear_mark(&sink->upload);
+	if (next)
+		next(sink);
+}
+
+void s3_checkpoint(struct s3_sink *sink)
+{
+	struct s3_checkpoint *c = &sink->checkpoint;
+	const struct s3_mark *mark = &sink->upload.mark;
+	size_t len = 0;
+
+	/* A PUT that breaks off is not gone on with. */
+	if (sink->base.expects_more || sink->has_tail)
+		c->text = json_print(print_head(sink, mark->sent, mark->parts,
+						0, mark->digest_state), &len);
+	if (!c->text) {
+		s3_upload_clear_mark(&sink->upload);
+		return;
+	}
+	sink->has_tail = true;
+	s3_key_of_tail(sink->engine->config.prefix, sink->base.object.id,
+		       c->key);
+	s3_request_init(&c->request, sink->engine, "PUT", c->key);
+	s3_encryption_fields(&c->request);
+	c->request.body = span_make(c->text, len);
+	c->request.max_tries = 1;
+	s3_request_start(&c->request, on_checkpoint, sink);
+}
+
+void s3_checkpoint_wait(struct s3_sink *sink, s3_sink_fn *next)
+{
+	if (sink->checkpoint.text)
+		sink->checkpoint.next = next;
+	else
+		next(sink);
 }
 
 /* ---- get ------------------------------------------------------------------ */

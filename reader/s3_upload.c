@@ -100,8 +100,8 @@ static char *bytes_of(const struct s3_part *part)
 
 uint64_t s3_part_bytes(uint64_t setting, uint64_t hint, uint64_t sent)
 {
-	uint64_t least = hint != OBJECT_SIZE_UNKNOWN ? hint / S3_MAX_PARTS + 1
-						     : sent / GROWTH;
+	bool is_known = hint != OBJECT_SIZE_UNKNOWN && sent <= hint;
+	uint64_t least = is_known ? hint / S3_MAX_PARTS + 1 : sent / GROWTH;
 
 	if (least <= setting)
 		return setting;
@@ -138,9 +138,8 @@ static bool have_parts(struct s3_upload *u)
 }
 
 /* A part to be filled; NULL: all are on their way, or u->err is set. */
-static struct s3_part *take_part(struct s3_upload *u)
+static struct s3_part *take_part(struct s3_upload *u, uint64_t bytes)
 {
-	uint64_t bytes = part_bytes(u);
 	struct s3_part *part = have_parts(u) ? find_free(u) : NULL;
 
 	if (u->parts && (!part || !has_budget(u, bytes)))
@@ -213,24 +212,30 @@ static void cut_name(char *name)
 	*end = '\0';
 }
 
-void s3_object_fields(struct s3_request *r, const struct object *object,
-		      char name[3 * OBJECT_NAME_SIZE])
+/*
+ * The type as a field of a signed request: blanks in a row are one, since servers
+ * differ in how they count them. The description has it as it came.
+ */
+static const char *print_type(const char *type, char out[OBJECT_TYPE_SIZE])
+{
+	size_t len = 0;
+
+	if (!http1_is_field_value(span_of(type)))
+		return "application/octet-stream";
+	for (; *type; type++) {
+		char c = *type == '\t' ? ' ' : *type;
+
+		if (c != ' ' || (len > 0 && out[len - 1] != ' '))
+			out[len++] = c;
+	}
+	out[len] = '\0';
+	return out;
+}
+
+void s3_encryption_fields(struct s3_request *r)
 {
 	const struct s3_config *c = &r->engine->config;
 
-	s3_encode(span_of(object->name), false, name, 3 * OBJECT_NAME_SIZE);
-	cut_name(name);
-	s3_request_field(r, "content-type",
-			 http1_is_field_value(span_of(object->content_type))
-				 ? object->content_type
-				 : "application/octet-stream");
-	s3_request_field(r, "x-amz-meta-id", object->id);
-	if (*name)
-		s3_request_field(r, "x-amz-meta-name", name);
-	for (size_t i = 0; i < c->n_metadata; i++)
-		s3_request_field(r, c->metadata[i].name, c->metadata[i].value);
-	if (c->storage_class[0])
-		s3_request_field(r, "x-amz-storage-class", c->storage_class);
 	if (c->sse[0])
 		s3_request_field(r, "x-amz-server-side-encryption", c->sse);
 	if (c->sse_key_id[0])
@@ -239,13 +244,34 @@ void s3_object_fields(struct s3_request *r, const struct object *object,
 			c->sse_key_id);
 }
 
+void s3_object_fields(struct s3_request *r, const struct object *object,
+		      char room[S3_FIELDS_ROOM])
+{
+	const struct s3_config *c = &r->engine->config;
+	char *name = room, *type = room + 3 * OBJECT_NAME_SIZE;
+
+	s3_encode(span_of(object->name), false, name, 3 * OBJECT_NAME_SIZE);
+	cut_name(name);
+	s3_request_field(r, "content-type",
+			 print_type(object->content_type, type));
+	s3_request_field(r, "x-amz-meta-id", object->id);
+	if (*name)
+		s3_request_field(r, "x-amz-meta-name", name);
+	for (size_t i = 0; i < c->n_metadata; i++)
+		s3_request_field(r, c->metadata[i].name, c->metadata[i].value);
+	if (c->storage_class[0])
+		s3_request_field(r, "x-amz-storage-class", c->storage_class);
+	s3_encryption_fields(r);
+}
+
 static void on_create_element(void *arg, const char *parent, const char *name,
 			      const char *text)
 {
 	struct s3_upload *u = arg;
 
 	(void)parent;
-	if (text && *text && strcmp(name, "UploadId") == 0 && !u->id)
+	if (text && *text && strlen(text) < S3_UPLOAD_ID_SIZE &&
+	    strcmp(name, "UploadId") == 0 && !u->id)
 		u->id = strdup(text);
 }
 
@@ -260,7 +286,9 @@ static void on_created(void *arg, struct s3_request *r)
 	else if (s3_xml_parse(r->answer, on_create_element, u, &u->err) == 0 &&
 		 !u->id)
 		err_set(&u->err, ERR_STORE,
-			"the S3 server named no UploadId for a new upload");
+			"the S3 server named no usable UploadId for a new "
+			"upload");
+	u->has_strays = r->was_unknown || (r->status / 100 == 2 && !u->id);
 	pump(u);
 }
 
@@ -268,7 +296,7 @@ static void start_create(struct s3_upload *u)
 {
 	if (s3_request_is_running(&u->request))
 		return;
-	u->body = malloc(3 * OBJECT_NAME_SIZE);
+	u->body = malloc(S3_FIELDS_ROOM);
 	if (!u->body) {
 		err_set(&u->err, ERR_MEMORY, "out of memory for an upload");
 		u->again = true;
@@ -277,7 +305,52 @@ static void start_create(struct s3_upload *u)
 	s3_request_init(&u->request, u->engine, "POST", u->key);
 	s3_request_param(&u->request, "uploads", "");
 	s3_object_fields(&u->request, u->object, u->body);
+	u->request.may_fail_late = true;	/* what is no answer of S3's */
 	s3_request_start(&u->request, on_created, u);
+}
+
+/* ---- marks ---------------------------------------------------------------- */
+
+/* Behind the part that was filled: no byte of the next one is digested yet. */
+static void set_mark(struct s3_upload *u)
+{
+	struct s3_mark *mark = &u->mark;
+
+	if (!u->on_mark || mark->parts > 0)
+		return;
+	mark->parts = u->n_parts;
+	mark->sent = u->sent;
+	digest_export(u->digest, mark->digest_state);
+}
+
+static bool has_all_until(const struct s3_upload *u, unsigned int number)
+{
+	for (unsigned int i = 0; i < count_parts(u); i++) {
+		const struct s3_part *part = &u->parts[i];
+
+		if ((part->state == PART_HASHING ||
+		     part->state == PART_SENDING) && part->number <= number)
+			return false;
+	}
+	return true;
+}
+
+static void look_at_mark(struct s3_upload *u)
+{
+	struct s3_mark *mark = &u->mark;
+
+	if (mark->parts == 0 || mark->is_reached || err_is_set(&u->err) ||
+	    (u->op != S3_UPLOAD_WRITING && u->op != S3_UPLOAD_IDLE) ||
+	    !has_all_until(u, mark->parts))
+		return;
+	mark->is_reached = true;
+	u->on_mark(u->owner);
+}
+
+void s3_upload_clear_mark(struct s3_upload *u)
+{
+	u->mark.parts = 0;
+	u->mark.is_reached = false;
 }
 
 /* ---- parts on their way --------------------------------------------------- */
@@ -286,6 +359,7 @@ static void end_part(struct s3_part *part)
 {
 	part->state = PART_FREE;
 	part->upload->n_busy--;
+	look_at_mark(part->upload);
 	pump(part->upload);
 }
 
@@ -376,6 +450,7 @@ static void dispatch(struct s3_upload *u)
 	part->number = ++u->n_parts;
 	u->sent += part->len;
 	u->last_part = part->len;
+	set_mark(u);
 	u->n_busy++;
 	part->state = PART_HASHING;
 	workers_submit(u->engine->workers, &part->job, u->engine->loop,
@@ -432,7 +507,7 @@ static void step_write(struct s3_upload *u)
 		return;
 	}
 	if (!u->filling)
-		u->filling = take_part(u);
+		u->filling = take_part(u, part_bytes(u));
 	if (!u->filling) {
 		u->again = err_is_set(&u->err);
 		return;
@@ -587,8 +662,11 @@ char *s3_upload_rest_start(const struct s3_upload *u)
 
 char *s3_upload_rest_room(struct s3_upload *u, size_t size)
 {
+	uint64_t bytes = part_bytes(u);
+
+	/* it may be of a reader whose parts were larger */
 	if (!u->filling)
-		u->filling = take_part(u);
+		u->filling = take_part(u, size > bytes ? size : bytes);
 	if (!u->filling || u->filling->len > 0 || size > u->filling->room)
 		return NULL;
 	return bytes_of(u->filling);
@@ -633,18 +711,73 @@ static void end_complete(struct s3_upload *u)
 	finish(u);
 }
 
-/* Is it there after all? Only then is it ours: nothing was there before. */
+/* The four bits that a hexadecimal digit of an ETag stands for. */
+static unsigned int bits_of(char digit)
+{
+	const char *digits = "0123456789abcdef";
+
+	return (unsigned int)(strchr(digits, digit) - digits);
+}
+
+static bool is_md5(const char *etag, size_t len)
+{
+	return strlen(etag) > len && etag[0] == '"' &&
+	       strspn(etag + 1, "0123456789abcdef") == len - 1;
+}
+
+/*
+ * The ETag of an object of our parts, as most servers make it: "MD5-n", the MD5 of
+ * theirs. False when it is made in another way, or out of memory.
+ */
+static bool print_whole_etag(const struct s3_upload *u, char *out, size_t size)
+{
+	size_t len = (size_t)u->n_parts * DIGEST_MD5_BYTES;
+	unsigned char *md5s = malloc(len), md5[DIGEST_MD5_BYTES];
+	bool good = md5s != NULL;
+	char hex[HEX_MD5_SIZE];
+
+	for (size_t i = 0; good && i < len; i++) {
+		const char *etag = u->etags[i / DIGEST_MD5_BYTES];
+		const char *at = etag + 1 + 2 * (i % DIGEST_MD5_BYTES);
+
+		good = is_md5(etag, HEX_MD5_SIZE);
+		if (good)
+			md5s[i] = (unsigned char)(bits_of(at[0]) << 4 |
+						  bits_of(at[1]));
+	}
+	if (good) {
+		digest_md5(span_make((const char *)md5s, len), md5);
+		digest_to_hex(md5, sizeof(md5), hex);
+		snprintf(out, size, "\"%s-%u\"", hex, u->n_parts);
+	}
+	free(md5s);
+	return good;
+}
+
+/* Another object of this key may be as long; its ETag says whose it is. */
+static bool is_ours(const struct s3_upload *u, const struct s3_request *r)
+{
+	char etag[HEX_MD5_SIZE + 16];
+
+	if (r->length != u->sent)
+		return false;
+	if (!r->etag_is_md5 || !is_md5(r->etag, HEX_MD5_SIZE) ||
+	    r->etag[HEX_MD5_SIZE] != '-' ||
+	    !print_whole_etag(u, etag, sizeof(etag)))
+		return true;
+	return strcmp(r->etag, etag) == 0;
+}
+
+/* Is it there after all? */
 static void on_looked_up(void *arg, struct s3_request *r)
 {
 	struct s3_upload *u = arg;
 
-	if (!err_is_set(&r->err) && r->length == u->sent) {
+	u->is_unknown = err_is_set(&r->err) && r->status != 404;
+	if (!err_is_set(&r->err) && is_ours(u, r)) {
 		u->err = ERR_INIT;
-		u->is_unknown = false;
 		free(u->id);
 		u->id = NULL;
-	} else if (r->status == 404) {
-		u->is_unknown = false;
 	}
 	end_complete(u);
 }

@@ -28,6 +28,9 @@
 #define S3_MAX_PARTS 10000u
 #define S3_MIN_PART (UINT64_C(5) << 20)	/* of all but the last */
 #define S3_PART_ETAG_SIZE 64
+#define S3_UPLOAD_ID_SIZE 512
+/* For the texts of s3_object_fields(). */
+#define S3_FIELDS_ROOM (3 * OBJECT_NAME_SIZE + OBJECT_TYPE_SIZE)
 /* Before the bytes of a part: what s3_tail puts in front of them. */
 #define S3_HEAD_ROOM (UINT64_C(64) << 10)
 
@@ -46,6 +49,14 @@ enum s3_upload_op {
 	S3_UPLOAD_ABORTING,
 };
 
+/* How far an upload has got: behind a number of parts that the server has. */
+struct s3_mark {
+	unsigned int parts;	/* 0: none is set */
+	bool is_reached;	/* all of them are there */
+	uint64_t sent;		/* their bytes, and the digest of those */
+	char digest_state[DIGEST_STATE_SIZE];
+};
+
 struct s3_upload {
 	struct s3_engine *engine;
 	const struct object *object;	/* the owner's */
@@ -62,6 +73,13 @@ struct s3_upload {
 	char (*etags)[S3_PART_ETAG_SIZE];	/* of parts 1 … n_parts */
 	unsigned int etags_size;
 	bool is_unknown;		/* completed or not? Nobody said. */
+	bool has_strays;		/* more may have been created than `id` */
+	/*
+	 * Called while bytes come, when a mark has been reached; the next one is
+	 * set once the owner has cleared it. NULL: no marks.
+	 */
+	s3_upload_fn *on_mark;
+	struct s3_mark mark;
 	/* private */
 	enum s3_upload_op op;
 	struct s3_request request;	/* create, complete, abort */
@@ -101,8 +119,7 @@ char *s3_upload_rest_start(const struct s3_upload *upload);
 
 /*
  * Room for at least `size` bytes of a rest, to be filled by the caller, who then
- * calls s3_upload_put_rest(); nothing may be there. NULL when out of memory, or
- * larger than a part.
+ * calls s3_upload_put_rest(); nothing may be there. NULL when out of memory.
  */
 char *s3_upload_rest_room(struct s3_upload *upload, size_t size);
 void s3_upload_put_rest(struct s3_upload *upload, size_t size);
@@ -116,6 +133,9 @@ void s3_upload_complete(struct s3_upload *upload);
 /* Stop what runs and make the server forget all parts. Also after an error. */
 void s3_upload_abort(struct s3_upload *upload);
 
+/* The mark has been made use of, or is out of date. */
+void s3_upload_clear_mark(struct s3_upload *upload);
+
 /* Give the parts' memory back; nothing may be on its way. */
 void s3_upload_release(struct s3_upload *upload);
 
@@ -124,16 +144,22 @@ void s3_upload_free(struct s3_upload *upload);
 
 /*
  * Bytes of the next part: `setting`, or what it takes for 10,000 of them to hold
- * an object of `hint` bytes, or (OBJECT_SIZE_UNKNOWN) of any size up to 5 TiB, of
- * which `sent` came before.
+ * an object of `hint` bytes, or (OBJECT_SIZE_UNKNOWN, or more came than that) of any
+ * size up to 5 TiB, of which `sent` came before.
  */
 uint64_t s3_part_bytes(uint64_t setting, uint64_t hint, uint64_t sent);
 
 /* Room for the ETag of part `n` (1 …); false when out of memory. */
 bool s3_upload_reserve(struct s3_upload *upload, unsigned int n) MUST_CHECK;
 
-/* Add the fields with which an object is made: type, class, metadata. */
+/*
+ * Add the fields with which an object is made: type, class, encryption, metadata.
+ * Their texts lie in `room` until the request is done.
+ */
 void s3_object_fields(struct s3_request *request, const struct object *object,
-		      char name[3 * OBJECT_NAME_SIZE]);
+		      char room[S3_FIELDS_ROOM]);
+
+/* Add those of the encryption, which all that is put is to have. */
+void s3_encryption_fields(struct s3_request *request);
 
 #endif

@@ -316,6 +316,12 @@ struct sink *sink_open(struct store *store, const struct object *object,
 	return sink;
 }
 
+void sink_expect_more(struct sink *sink)
+{
+	CHECK(sink->offset == 0);
+	sink->expects_more = true;
+}
+
 bool store_can_resume(const struct store *store)
 {
 	return store->type->resume != NULL;

@@ -130,6 +130,12 @@ struct sink *sink_open(struct store *store, const struct object *object,
 struct sink *sink_resume(struct store *store, const char *id, struct loop *loop,
 			 sink_done_fn *done, void *arg);
 
+/*
+ * After sink_open(), before its first byte: the object may be gone on with
+ * (PATCH), so that the store may note, while bytes come, how far it has got.
+ */
+void sink_expect_more(struct sink *sink);
+
 /* Do suspended objects survive the process? */
 bool store_can_resume(const struct store *store);
 

@@ -130,6 +130,7 @@ struct sink {
 	uint64_t promised;	/* its size as sink_open() was told it */
 	uint64_t offset;	/* bytes of the writes that ended well */
 	struct digest *digest;	/* of those bytes; the type updates it */
+	bool expects_more;	/* as sink_expect_more() says */
 	bool published;		/* by the type: commit made the object */
 	bool described;		/* its details may differ from those staged */
 	struct sniff_head head;	/* the first bytes, until it is staged */

@@ -44,43 +44,53 @@ static struct s3_request *ask(struct start *start, const char *method)
 	return &start->request;
 }
 
+static struct s3_request *ask_to_put(struct start *start)
+{
+	struct s3_request *r = ask(start, "PUT");
+
+	s3_encryption_fields(r);
+	return r;
+}
+
 /*
  * Does the server refuse to put what is there already? Many take the field and
  * do not honour it, some take no such field.
  */
-static void probe_create_once(struct start *start)
+static bool probe_create_once(struct start *start)
 {
-	ask(start, "PUT");
-	if (err_is_set(&wait_for(start)->err))
-		return;
-	s3_request_field(ask(start, "PUT"), "if-none-match", "*");
-	start->engine->has_create_once = wait_for(start)->status == 412;
+	s3_request_field(ask_to_put(start), "if-none-match", "*");
+	return wait_for(start)->status == 412;
 }
 
 /*
  * Does the server compare a body with its x-amz-content-sha256? It has to, but
  * some only sign with it. Where it does, a part's MD5 says nothing new.
  */
-static void probe_body_check(struct start *start)
+static bool probe_body_check(struct start *start)
 {
-	struct s3_request *r = ask(start, "PUT");
-	char other[DIGEST_HEX_SIZE];
+	struct s3_request *r = ask_to_put(start);
+	struct span other = span_of("another body");
 	unsigned char bytes[DIGEST_SHA256_BYTES];
-	struct span text = span_of("another body");
+	char sha256[DIGEST_HEX_SIZE];
 
-	digest_once(&text, 1, bytes);
-	digest_to_hex(bytes, sizeof(bytes), other);
+	digest_once(&other, 1, bytes);
+	digest_to_hex(bytes, sizeof(bytes), sha256);
 	r->body = span_of("the body");
-	r->sha256 = other;
-	start->engine->checks_bodies = wait_for(start)->status == 400;
+	r->sha256 = sha256;
+	return wait_for(start)->status == 400;
 }
 
 static void probe(struct start *start)
 {
+	struct s3_engine *engine = start->engine;
+
 	snprintf(start->key, sizeof(start->key), "%sstream-broadcast.probe",
-		 start->engine->config.prefix);
-	probe_create_once(start);
-	probe_body_check(start);
+		 engine->config.prefix);
+	ask_to_put(start);
+	if (err_is_set(&wait_for(start)->err))
+		return;
+	engine->has_create_once = probe_create_once(start);
+	engine->checks_bodies = probe_body_check(start);
 	ask(start, "DELETE");
 	(void)wait_for(start);
 }
@@ -200,6 +210,7 @@ static void s3_sink_free(struct sink *base)
 
 	if (sink->upload.engine)
 		s3_upload_free(&sink->upload);
+	CHECK(!sink->checkpoint.text);
 	free(sink->held);
 	free(sink->text);
 	free(sink);

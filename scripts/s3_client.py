@@ -40,7 +40,8 @@ def digest(key, text):
 
 def signature(secret, scope, method, path, query, fields):
     """Of a request with exactly these fields, in hexadecimal digits."""
-    lines = "".join(f"{n}:{fields[n]}\n" for n in sorted(fields))
+    lines = "".join(f"{n}:{' '.join(fields[n].split())}\n"
+                    for n in sorted(fields))
     request = "\n".join([method, path, query, lines, ";".join(sorted(fields)),
                          fields["x-amz-content-sha256"]])
     text = "\n".join(["AWS4-HMAC-SHA256", fields["x-amz-date"], scope,

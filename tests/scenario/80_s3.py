@@ -2,11 +2,12 @@
 import pathlib
 
 from client import Client, chunk, fetch, get, head, wait_until
-from harness import payload, sha256
+from harness import payload, sha256, slow
 from s3 import ID, MIB, PART, PATCH_TYPE, S3Scenario, rgw, swift
 
 SIZES = [0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1,
          100_000_003]
+FAKED = "a clock is faked by what is loaded first, and so are they"
 STRANGE = "a b+c&d=e%f%20g~h'(i)!*;:@$,/ü/漢字/😀"
 
 
@@ -214,6 +215,53 @@ class Resuming(S3Scenario):
         self.assertEqual(self.box.offset(ID % 1), at)
         self.finish(self.box, ID % 1)
 
+    def kill_within(self, whole, size, known=True):
+        """Kill it in the middle of a PATCH, once it has noted a part."""
+        with Client(self.box.port) as client:
+            client.send(head("PATCH", f"/objects/{ID % 1}",
+                             "Upload-Offset: 0", PATCH_TYPE,
+                             f"Content-Length: {len(whole)}" if known else
+                             "Transfer-Encoding: chunked"),
+                        whole[:size] if known else chunk(whole[:size]))
+            wait_until(lambda: ID % 1 + ".part" in self.box.keys(),
+                       "it is noted how far it has got")
+            self.box.kill()
+        self.box.restart().wait_ready()
+
+    def test_parts_that_were_stored_outlive_a_reader_that_is_killed(self):
+        """The offset is the end of one of them, whatever request ran."""
+        self.data = payload(9 * PART + 12345)
+        for known in (True, False):
+            with self.subTest(known=known):
+                self.kill_within(self.data, 7 * PART + 1000, known)
+                at = self.box.offset(ID % 1)
+                self.assertIn(at, [n * PART for n in range(1, 8)])
+                self.assert_nothing_visible(self.box)
+                self.finish(self.box, ID % 1)
+                self.assertEqual(len(self.box.keys()), 2)
+                self.box.remove(ID % 1)
+
+    def test_what_was_noted_goes_with_an_abort(self):
+        self.kill_within(self.data, 3 * PART)
+        at = self.box.offset(ID % 1)
+        with Client(self.box.port) as client:
+            client.send(head("PATCH", f"/objects/{ID % 1}",
+                             f"Upload-Offset: {at}", PATCH_TYPE,
+                             f"Content-Length: {3 * PART}"),
+                        self.data[at:at + 2 * PART + 1])
+            wait_until(lambda: self.box.metric("reader_uploads_active") == 1,
+                       "it goes on")
+            self.assertEqual(self.box.remove(ID % 1).status, 204)
+        self.assert_nothing_left(self.box)
+        self.assertEqual(self.box.keys(), {})
+
+    def test_a_put_is_noted_nowhere(self):
+        """It begins again: nobody goes on with it."""
+        peer = self.peer()
+        self.assert_kept(self.s3_reader(peer), ID % 1, payload(4 * PART))
+        self.assertEqual([c.key for c in peer.of("put")
+                          if c.key.endswith(".part")], [])
+
     def test_a_reader_killed_within_a_request_stores_nothing_false(self):
         """The next process knows a part of it or nothing, and tells."""
         with Client(self.box.port) as client:
@@ -259,8 +307,35 @@ class Orphans(S3Scenario):
         reader.restart().wait_ready()
         self.assertEqual(sorted(reader.uploads()), sorted(others))
 
+    @slow(FAKED)
+    def test_a_clock_that_is_ahead_makes_nothing_old(self):
+        """Ten minutes, which S3 allows: ages are those of the server's clock."""
+        first = self.s3_reader()
+        with Client(first.port) as client:
+            data = payload(3 * PART)
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"),
+                        data[:2 * PART])
+            wait_until(first.uploads, "an upload is in the bucket")
+            second = self.s3_reader(
+                bucket=first.bucket, READER_STAGED_TTL=300,
+                LD_PRELOAD=faketime(), FAKETIME="+10m")
+            wait_until(lambda: second.metric("reader_s3_requests_total") >= 5,
+                       "it has begun to sweep")
+            self.assert_kept(second, ID % 2, b"and goes on with other things")
+            client.send(data[2 * PART:])
+            self.assert_staged(client.response(), data)
+        self.assertEqual(first.commit(ID % 1, data).status, 201)
+        self.assertEqual(second.log_lines("s3_upload_aborted"), [])
+
     def test_what_a_killed_reader_began_goes_with_its_time(self):
-        reader = self.s3_reader(READER_STAGED_TTL=1)
+        for place, prefix in ((rgw(), None), (rgw(), STRANGE + "/"),
+                              (swift(), STRANGE + "/")):
+            with self.subTest(place=place.endpoint, prefix=prefix):
+                self.check_orphan(self.s3_reader(
+                    place, READER_S3_PREFIX=prefix, READER_STAGED_TTL=1))
+
+    def check_orphan(self, reader):
         with Client(reader.port) as client:
             client.send(head("PUT", f"/objects/{ID % 1}",
                              f"Content-Length: {3 * PART}"),
@@ -306,6 +381,19 @@ class Keys(S3Scenario):
             self.assertEqual(len(reader.key_of(object_id).encode()), 1024)
         self.assertEqual({o["name"] for o in reader.objects().values()},
                          {"n" * 1024})
+
+    def test_a_type_with_many_blanks_is_signed_as_servers_do(self):
+        """Signature Version 4 counts several blanks as one."""
+        for place in (rgw(), swift()):
+            reader = self.s3_reader(place)
+            for number, size in enumerate((5, PART + 1)):
+                data = payload(size)
+                answer = reader.stage(
+                    ID % number, data,
+                    "Content-Type: audio/x-what;  a=1; \t b=\"2   3\"")
+                self.assert_staged(answer, data)
+                answer = reader.commit(ID % number, data)
+                self.assertEqual(answer.status, 201, answer)
 
     def test_one_bucket_may_have_several_stores(self):
         bucket = self.new_bucket(rgw())
@@ -385,9 +473,21 @@ class Requests(S3Scenario):
             self.assertEqual(sent, self.SENT)
         self.assertEqual({c.headers.get("x-amz-security-token")
                           for c in peer.calls}, {"a session's token"})
+        encrypted = {n: v for n, v in self.SENT.items() if "encryption" in n}
+        for call in peer.of("put"):     # descriptions and the probe, too
+            sent = {n: call.headers.get(n) for n in encrypted}
+            self.assertEqual(sent, encrypted, call)
         self.assertEqual(peer.unsigned(), [])
         self.assertTrue(all(c.headers["x-amz-content-sha256"] ==
                             c.leg.sha256 for c in peer.of("part")))
+
+    def test_what_a_pause_leaves_is_encrypted_too(self):
+        peer = self.peer()
+        reader = self.s3_reader(peer, READER_S3_SSE="AES256")
+        self.assertEqual(reader.append(ID % 1, 0, b"content").status, 204)
+        [tail] = [c for c in peer.of("put") if c.key.endswith(".part")]
+        self.assertEqual(tail.headers.get("x-amz-server-side-encryption"),
+                         "AES256")
 
     def test_nothing_is_sent_that_no_setting_asks_for(self):
         peer = self.peer()
@@ -404,6 +504,11 @@ class Requests(S3Scenario):
                                 wait=False).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         self.assertNotRegex(said + reader.log(), "the-(secret|token)-of-it")
+
+
+def faketime():
+    [library] = pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    return library
 
 
 def not_ready(reader):
@@ -450,14 +555,14 @@ class Refused(S3Scenario):
         self.assert_says([str(port)],
                          READER_S3_ENDPOINT=f"http://127.0.0.1:{port}")
 
+    @slow(FAKED)
     def test_a_clock_that_is_two_hours_late_or_early(self):
         for skew in ("-2h", "+2h"):
             with self.subTest(skew):
                 self.assert_clock(skew)
 
     def assert_clock(self, skew):
-        [library] = pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-        reader = self.s3_reader(wait=False, LD_PRELOAD=library,
+        reader = self.s3_reader(wait=False, LD_PRELOAD=faketime(),
                                 FAKETIME=skew).wait_live()
         said = wait_until(lambda: not_ready(reader), "it says why")
         answer = reader.stage(ID % 1, payload(PART + 1))

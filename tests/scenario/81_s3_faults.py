@@ -9,8 +9,8 @@ from harness import payload, sha256
 from s3 import ID, MIB, PART, S3Scenario, rgw
 from s3_peer import (access_denied, behave, error, error_in_200,
                      internal_error, lose_answer, lose_request, no_etag,
-                     padded, redirect, say_xml, slow_down, slow_down_early,
-                     truncated, wrong_etag, xml_bomb)
+                     padded, redirect, result, row, say_xml, slow_down, slow_down_early,
+                     truncated, wrong_etag, xml_bomb, XML)
 
 QUICK = {"READER_S3_TIMEOUT_MS": 1000, "READER_S3_RETRIES": 2}
 DATA = payload(2 * PART + 1000)
@@ -73,6 +73,18 @@ class Beginning(FaultyPeer):
                 self.assert_succeeds()
                 self.assertGreater(len(self.s3.of("create")), 1)
 
+    def test_an_upload_whose_answer_is_lost_is_not_left_behind(self):
+        for script in (lose_answer, truncated_after, garbage_after,
+                       created_without_id):
+            for scripts in ([script], script):
+                with self.subTest(script=script, scripts=scripts):
+                    self.start(create=scripts)
+                    if scripts == [script] != [created_without_id]:
+                        self.assert_succeeds()
+                    else:
+                        self.assert_fails("S3")
+                        self.assertNotEqual(self.s3.of("abort"), [])
+
     def test_what_does_not_pass_is_an_error(self):
         for script, word in ((slow_down, "SlowDown|busy|rate"),
                              (internal_error, "S3"), (never_answer, "S3"),
@@ -92,6 +104,14 @@ class Beginning(FaultyPeer):
                 self.start(create=script)
                 self.assert_fails(word)
                 self.assertEqual(len(self.s3.of("create")), 1)
+
+    def test_an_upload_id_that_nobody_can_send_back_is_an_error(self):
+        for upload_id in ("+" * 4000, "x" * 512):
+            with self.subTest(size=len(upload_id)):
+                self.start(create=say_xml(result(
+                    "InitiateMultipartUploadResult", UploadId=upload_id)))
+                self.assert_fails("UploadId")
+                self.assertEqual(self.s3.of("part"), [])
 
     def test_an_answer_without_end_costs_neither_memory_nor_time(self):
         for script in (endless_answer, interim_flood):
@@ -218,6 +238,18 @@ class Completing(FaultyPeer):
                 self.start(complete=[script])
                 self.assert_succeeds()
 
+    def test_a_refusal_after_a_lost_answer_is_settled_too(self):
+        """What the last try is told says nothing about the first one."""
+        for script in (access_denied, CLOCK, error(400, "InvalidPart")):
+            with self.subTest(script=script):
+                self.start(complete=[lose_answer, script])
+                self.assert_succeeds()
+
+    def test_a_refusal_after_a_lost_answer_leaves_nothing(self):
+        """Nobody says whether it is there: then it is removed."""
+        self.start(complete=[lose_answer, access_denied], head=lose_request)
+        self.assert_fails()
+
     def test_an_answer_that_never_comes_is_settled_too(self):
         self.start(settings={"READER_S3_TIMEOUT_MS": 100}, complete=[silent])
         self.assert_succeeds()
@@ -226,6 +258,15 @@ class Completing(FaultyPeer):
         """Nothing was completed, and nobody can say so: no 201."""
         self.start(complete=lose_request, head=lose_request)
         self.assert_fails()
+
+    def test_what_somebody_else_has_completed_is_not_ours(self):
+        """As long as ours, under our key, when our answer is lost."""
+        self.start(complete=[another_instead])
+        self.assert_staged(self.box.stage(ID % 1, DATA), DATA)
+        answer = self.box.commit(ID % 1, DATA)
+        self.assertGreaterEqual(answer.status, 400, answer)
+        [content] = self.box.contents()
+        self.assertEqual(self.s3.objects[content][0], DATA[::-1])
 
     def test_an_upload_that_somebody_else_has_aborted_is_an_error(self):
         self.start()
@@ -243,6 +284,21 @@ class Completing(FaultyPeer):
         self.box.settings.update(READER_S3_EXCLUSIVE="true")
         self.box.restart().wait_ready()
         wait_until(lambda: not self.s3.uploads, "the sweep aborts it")
+
+
+def another_instead(ex):
+    """Have another content of this length there, and no such upload."""
+    ex.read_all()
+    with ex.target.lock:
+        key, headers, _ = ex.target.uploads.pop(ex.call.query["uploadId"])
+        ex.target.objects[key] = (DATA[::-1], headers, f'"{"0" * 32}-3"')
+    ex.reset()
+
+
+def created_without_id(ex):
+    """Really create, and say another thing."""
+    after_doing(ex)
+    ex.answer(200, result("InitiateMultipartUploadResult"), XML)
 
 
 def after_doing(ex):
@@ -300,6 +356,88 @@ class SmallObjects(FaultyPeer):
                     self.assert_forgotten()
 
 
+class CreateOnce(FaultyPeer):
+    """A server that honours If-None-Match, as Amazon's does."""
+
+    def start(self, settings=None, **scripts):
+        super().start(settings, create_once=True, **scripts)
+        self.assertRegex(self.box.log(), "create_once=yes")
+
+    def test_a_description_whose_answer_is_lost_is_ours(self):
+        """Its second try meets the first one, and nobody else."""
+        for script in (lose_answer, truncated_put):
+            for data in (b"small", DATA):
+                with self.subTest(script=script, size=len(data)):
+                    self.start()
+                    self.assert_staged(self.box.stage(ID % 1, data), data)
+                    self.s3.of_kind["put"] = [script]
+                    answer = self.box.commit(ID % 1, data)
+                    self.assertEqual(answer.status, 201, answer)
+                    self.assert_there(self.box, ID % 1, data)
+
+    def test_of_two_readers_that_commit_one_id_one_wins(self):
+        """The second one's description comes too late."""
+        for mine, other in ((b"mine", b"other"), (DATA, DATA[::-1])):
+            with self.subTest(size=len(mine)):
+                self.start()
+                second = self.s3_reader(self.s3, **QUICK)
+                self.assert_staged(self.box.stage(ID % 1, mine), mine)
+                self.assert_staged(second.stage(ID % 1, other), other)
+                self.s3.of_kind["put"] = [gate_before]
+                answers = []
+                late = threading.Thread(target=lambda: answers.append(
+                    second.commit(ID % 1, other)))
+                late.start()
+                wait_until(lambda: self.s3.of("put")[-1].key.endswith(".json"),
+                           "it has looked and puts")
+                self.assertEqual(self.box.commit(ID % 1, mine).status, 201)
+                self.s3.open_gate()
+                late.join()
+                self.assertEqual([a.status for a in answers], [409])
+                self.assert_there(self.box, ID % 1, mine)
+                wait_until(lambda: not self.s3.uploads, "it is aborted")
+
+
+    def test_a_commit_that_runs_is_not_taken_over(self):
+        """A description without content is of somebody who puts that next."""
+        for mine, other in ((b"mine", b"other"), (DATA, DATA[::-1])):
+            with self.subTest(size=len(mine)):
+                self.start()
+                second = self.s3_reader(self.s3, **QUICK)
+                self.assert_staged(self.box.stage(ID % 1, mine), mine)
+                self.assert_staged(second.stage(ID % 1, other), other)
+                self.s3.of_kind["complete"] = [gate_before]
+                self.s3.of_kind["put"] = [behave, gate_before]
+                kind = "complete" if len(mine) > PART else "put"
+                n = len(self.s3.of(kind))
+                answers = []
+                slow = threading.Thread(target=lambda: answers.append(
+                    self.box.commit(ID % 1, mine)))
+                slow.start()
+                wait_until(lambda: len(self.s3.of(kind)) ==
+                           n + (2 if kind == "put" else 1), "it puts content")
+                self.s3.of_kind.clear()
+                answer = second.commit(ID % 1, other)
+                self.s3.open_gate()
+                slow.join()
+                self.assertEqual(answer.status, 409, answer)
+                self.assertEqual([a.status for a in answers], [201])
+                self.assert_there(self.box, ID % 1, mine)
+                wait_until(lambda: not self.s3.uploads, "it is aborted")
+
+
+def truncated_put(ex):
+    """Store it, and break off while saying so."""
+    after_doing(ex)
+    ex.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<?xml version=")
+
+
+def gate_before(ex):
+    """Do nothing until the gate opens."""
+    ex.gate()
+    return behave(ex)
+
+
 class Reading(FaultyPeer):
     """A GET that breaks is never a short success."""
 
@@ -326,6 +464,22 @@ class Reading(FaultyPeer):
                 self.s3.of_kind["list"] = script
                 answer = fetch(self.box.port, "GET", "/objects")
                 self.assertGreaterEqual(answer.status, 500, answer)
+
+    def test_a_list_that_does_not_go_on_is_an_error(self):
+        """A server that gives its first page for ever."""
+        for page in (row("Contents", Key=ID % 9 + ".json"), ""):
+            with self.subTest(page=page):
+                self.s3.of_kind["list"] = say_xml(result(
+                    "ListBucketResult", page, IsTruncated="true"))
+                answer = fetch(self.box.port, "GET", "/objects")
+                self.assertGreaterEqual(answer.status, 500, answer)
+                self.assertLessEqual(len(self.s3.of("list")), 10)
+
+    def test_a_deletion_without_a_bucket_is_an_error(self):
+        self.s3.of_kind["get"] = error(404, "NoSuchBucket")
+        answer = self.box.remove(ID % 1)
+        self.assertGreaterEqual(answer.status, 500, answer)
+        self.assertRegex(answer.body.decode(), "READER_S3_BUCKET")
 
 
 class RealServers(S3Scenario):

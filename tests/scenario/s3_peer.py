@@ -11,6 +11,7 @@ in: kind, key, query, headers, size, and whether it was signed as it must be.
 
 It keeps everything in memory: for tens of megabytes.
 """
+import email.utils
 import hashlib
 import itertools
 import re
@@ -211,13 +212,15 @@ class S3Peer(FaultTarget):
     """One bucket; addresses are those of path style."""
 
     def __init__(self, bucket="test-bucket", key=KEY, secret=SECRET,
-                 receive_buffer=0, checks_bodies=True, **scripts):
+                 receive_buffer=0, create_once=False, checks_bodies=True,
+                 **scripts):
         unknown = set(scripts) - set(KINDS) - {"other"}
         if unknown:
             raise ValueError(f"no such kinds of requests: {unknown}")
         self.bucket = bucket
         self.key = key
         self.secret = secret
+        self.create_once = create_once  # is If-None-Match: * honoured?
         self.checks_bodies = checks_bodies
         self.of_kind = scripts
         self.calls = []
@@ -324,7 +327,8 @@ class S3Peer(FaultTarget):
             if wanted != sorted(wanted):
                 return "InvalidPartOrder"
             body = b"".join(parts[n] for n, _ in wanted)
-            etag = f'"{hashlib.md5(body).hexdigest()}-{len(wanted)}"'
+            etag = hashlib.md5(b"".join(bytes.fromhex(e) for _, e in wanted))
+            etag = f'"{etag.hexdigest()}-{len(wanted)}"'
             self.objects[key] = (body, headers, etag)
             del self.uploads[ex.call.query["uploadId"]]
         return result("CompleteMultipartUploadResult", Bucket=self.bucket,
@@ -345,8 +349,15 @@ class S3Peer(FaultTarget):
 
     def on_put(self, ex):
         body = bytes(ex.leg.body)
+        once = self.create_once and \
+            ex.call.headers.get("if-none-match") == "*"
         with self.lock:
-            self.objects[ex.call.key] = (body, ex.call.headers, etag_of(body))
+            is_refused = once and ex.call.key in self.objects
+            if not is_refused:
+                self.objects[ex.call.key] = (body, ex.call.headers,
+                                             etag_of(body))
+        if is_refused:
+            return self.refuse(ex, 412, "PreconditionFailed")
         return self.say(ex, 200, b"", f"ETag: {etag_of(body)}")
 
     def on_delete(self, ex):
@@ -358,8 +369,8 @@ class S3Peer(FaultTarget):
         """Those of an object that GET and HEAD give back."""
         kept = [f"{n}: {v}" for n, v in headers.items()
                 if n.startswith("x-amz-meta-") or n == "content-type"]
-        return [f"ETag: {etag}", "Last-Modified: Sat, 31 Jan 2026 23:59:59 GMT",
-                *kept]
+        now = email.utils.formatdate(usegmt=True)
+        return [f"ETag: {etag}", f"Last-Modified: {now}", f"Date: {now}", *kept]
 
     def on_head(self, ex):
         with self.lock:

@@ -10,6 +10,7 @@ struct owner {
 	unsigned int n_told;
 	bool told;
 	int status;
+	bool is_repeated;
 	size_t body_len;
 	char body[65537];
 	char header[64];
@@ -47,6 +48,7 @@ static void on_result(void *arg, struct http_call *call,
 	owner->n_told++;
 	owner->told = !again;
 	owner->status = result->status;
+	owner->is_repeated = result->is_repeated;
 	owner->err = result->err;
 	owner->body_len = result->body.len;
 	if (!owner_takes_no_body) {
@@ -157,6 +159,19 @@ static void tell_number(int fd, unsigned int nth)
 		 "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%u", nth);
 	while (peer_read_to(fd, "\r\n\r\n", head, sizeof(head)))
 		peer_say(fd, answer);
+}
+
+/* Answer once, then hang up over the next request. */
+static void tell_number_once(int fd, unsigned int nth)
+{
+	char head[4096], answer[64];
+
+	snprintf(answer, sizeof(answer),
+		 "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%u", nth);
+	if (!peer_read_to(fd, "\r\n\r\n", head, sizeof(head)))
+		return;
+	peer_say(fd, answer);
+	peer_read_to(fd, "\r\n\r\n", head, sizeof(head));
 }
 
 static void say_garbage(int fd, unsigned int nth)
@@ -541,6 +556,23 @@ START_TEST(calls_one_after_the_other_use_one_connection)
 }
 END_TEST
 
+START_TEST(a_request_that_had_to_be_sent_twice_is_known_to_be)
+{
+	struct peer peer = peer_start(tell_number_once);
+	struct owner owner;
+
+	start_plain_client();
+	call(&owner, peer.url, &get_hello);
+	ck_assert_str_eq(owner.body, "1");
+	ck_assert(!owner.is_repeated);
+	call(&owner, peer.url, &get_hello);
+	ck_assert_str_eq(owner.body, "2");
+	ck_assert(owner.is_repeated);
+	stop_client();
+	peer_stop(&peer);
+}
+END_TEST
+
 /* ---- failures ----------------------------------------------------------- */
 
 /* A call to a peer that behaves so fails, with `text` in the reason. */
@@ -797,6 +829,7 @@ static TCase *requests(void)
 	tcase_add_test(tc, a_header_with_a_line_break_is_not_sent);
 	tcase_add_test(tc, what_is_in_the_environment_is_not_used);
 	tcase_add_test(tc, calls_one_after_the_other_use_one_connection);
+	tcase_add_test(tc, a_request_that_had_to_be_sent_twice_is_known_to_be);
 	return tc;
 }
 

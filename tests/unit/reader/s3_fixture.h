@@ -44,7 +44,8 @@ UNUSED static void s3_use_bucket(struct reader_settings *settings)
 		sizeof(settings->aws_access_key_id), "TEST_S3_KEY");
 	s3_copy(settings->aws_secret_access_key,
 		sizeof(settings->aws_secret_access_key), "TEST_S3_SECRET");
-	settings->s3_part_bytes = 5 << 20;
+	if (settings->s3_part_bytes == 0)
+		settings->s3_part_bytes = 5 << 20;
 	settings->s3_parallel = 2;
 	settings->s3_retries = 2;
 	settings->s3_timeout_ms = 10000;

@@ -185,6 +185,28 @@ START_TEST(a_refusal_that_is_no_xml_is_known_by_its_status)
 }
 END_TEST
 
+/* Amazon sends back what was signed, a session token of 2 KB among it, in hex. */
+START_TEST(a_long_refusal_is_known_by_its_code)
+{
+	const char end[] = "</CanonicalRequestBytes></Error>";
+	size_t size = (size_t)4 * S3_XML_TEXT_SIZE;
+	char *body = malloc(size);
+	int n = snprintf(body, size,
+			 "<Error><Code>SignatureDoesNotMatch</Code>"
+			 "<Message>why</Message><CanonicalRequestBytes>");
+
+	memset(body + n, 'a', size - (size_t)n);
+	memcpy(body + size - sizeof(end), end, sizeof(end));
+	reset();
+	memset(&refusal, 0, sizeof(refusal));
+	s3_refusal_read(&refusal, 403, span_of(body));
+	ck_assert_int_eq(s3_refusal_explain(&refusal, &config, &err), -1);
+	ck_assert_msg(strstr(err.text, "AWS_SECRET_ACCESS_KEY") != NULL, "%s",
+		      err.text);
+	free(body);
+}
+END_TEST
+
 /* ---- keys ------------------------------------------------------------------ */
 
 static char key[S3_KEY_SIZE];
@@ -392,6 +414,7 @@ int main(void)
 			    N(refusals));
 	tcase_add_test(tc, the_right_region_is_named);
 	tcase_add_test(tc, a_refusal_that_is_no_xml_is_known_by_its_status);
+	tcase_add_test(tc, a_long_refusal_is_known_by_its_code);
 	tcase_add_loop_test(tc, a_name_is_found_in_its_key, 0, N(names));
 	tcase_add_test(tc, a_long_name_is_cut_between_characters);
 	tcase_add_test(tc, a_key_with_the_longest_prefix_fits);

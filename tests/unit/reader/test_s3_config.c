@@ -118,6 +118,11 @@ START_TEST(what_is_malformed_is_refused)
 		{ "READER_S3_SSE=DES", "READER_S3_SSE" },
 		{ "READER_S3_METADATA=a", "READER_S3_METADATA" },
 		{ "READER_S3_METADATA=a b=c", "READER_S3_METADATA" },
+		{ "READER_S3_METADATA=a=b;A=c", "\"a\" is there already" },
+		{ "READER_S3_METADATA=Name=b", "\"name\" is there already" },
+		{ "READER_S3_METADATA=a=b  c", "READER_S3_METADATA" },
+		{ "READER_S3_STORAGE_CLASS=A\nx: y", "READER_S3_STORAGE_CLASS" },
+		{ "AWS_ACCESS_KEY_ID=A\nx: y", "AWS_ACCESS_KEY_ID" },
 		{ "READER_S3_PART_BYTES=1M", "READER_S3_PART_BYTES" },
 		{ "READER_S3_PATH_STYLE=perhaps", "READER_S3_PATH_STYLE" },
 	};

@@ -55,6 +55,16 @@ START_TEST(ten_gib_do_not_make_parts_grow)
 }
 END_TEST
 
+START_TEST(more_than_was_announced_still_fits_into_10000_parts)
+{
+	uint64_t max;
+
+	ck_assert_uint_le(count_parts(5 << 20, 6 << 20, 5 * TIB, &max),
+			  S3_MAX_PARTS);
+	ck_assert_uint_lt(max, UINT64_C(5) << 30);
+}
+END_TEST
+
 /* ---- another process ------------------------------------------------------- */
 
 static struct sink *resume(unsigned int number)
@@ -118,6 +128,30 @@ START_TEST(a_paused_object_is_gone_on_with_by_another_process)
 	};
 
 	go_on(sizes[_i][0], sizes[_i][1]);
+}
+END_TEST
+
+START_TEST(a_process_with_smaller_parts_goes_on_too)
+{
+	const size_t first = PART + (2 << 20), whole = 3 * PART;
+	char *content = make_content(whole);
+	struct sink *sink;
+
+	settings.s3_part_bytes = 8 << 20;
+	open_s3();
+	leave_object(1, content, first);
+	store_close(&store);
+	settings.s3_part_bytes = PART;
+	open_s3();
+	sink = resume(1);
+	ck_assert_msg(last.code == ERR_NONE, "%s", last.text);
+	MUST(write_bytes(sink, content + first, whole - first));
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find(1, true));
+	expect_bytes(content, whole);
+	free(content);
 }
 END_TEST
 
@@ -255,6 +289,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc,
 			    a_paused_object_is_gone_on_with_by_another_process,
 			    0, 8);
+	tcase_add_test(tc, a_process_with_smaller_parts_goes_on_too);
 	tcase_add_test(tc, what_nobody_has_begun_cannot_be_gone_on_with);
 	tcase_add_test(tc, the_offset_of_a_paused_object_is_known_to_all);
 	tcase_add_test(tc, an_object_that_is_gone_on_with_can_be_aborted);
@@ -275,6 +310,8 @@ int main(void)
 	tcase_add_test(sizes,
 		       five_tib_of_unknown_length_are_10000_parts_at_most);
 	tcase_add_test(sizes, parts_of_a_known_length_are_as_small_as_can_be);
+	tcase_add_test(sizes,
+		       more_than_was_announced_still_fits_into_10000_parts);
 	tcase_add_test(sizes, ten_gib_do_not_make_parts_grow);
 	suite_add_tcase(suite, sizes);
 	tcase_set_timeout(tc, 60);
