@@ -18,7 +18,7 @@ os.environ.setdefault("SCENARIO_BIN", "dist")
 
 from rig import RESULTS, Report, Rig, TOOLS     # noqa: E402
 
-ALL = ("cpu", "memory", "small", "shell", "pg_store", "s3_store")
+ALL = ("cpu", "memory", "small", "shell", "playback", "pg_store", "s3_store")
 UNITS = {"K": 10, "M": 20, "G": 30}
 
 

@@ -6,8 +6,8 @@
  *
  * STORAGE: plain or external; KEY: pk or none; MESSAGE_BYTES: of each CopyData
  * message, which is made once and sent again and again. The database is libpq's
- * (PGHOST …). Prints one line: megabytes a second and CPU seconds of this
- * process, user and system.
+ * (PGHOST …). Prints one line: megabytes a second, bytes on disk for each byte of
+ * content, and CPU seconds of this process, user and system.
  */
 #include <libpq-fe.h>
 
@@ -131,6 +131,20 @@ static void make_table(PGconn *conn, const char *storage, const char *key)
 	run(conn, sql);
 }
 
+/* Table, TOAST table and indices. */
+static double bytes_on_disk(PGconn *conn)
+{
+	PGresult *result = PQexec(
+		conn, "SELECT pg_total_relation_size('bench_chunk')");
+	double bytes;
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail("size", conn);
+	bytes = strtod(PQgetvalue(result, 0, 0), NULL);
+	PQclear(result);
+	return bytes;
+}
+
 int main(int argc, char **argv)
 {
 	PGconn *conn = PQconnectdb("");
@@ -150,8 +164,9 @@ int main(int argc, char **argv)
 	finish(conn);
 	began = now() - began;
 	getrusage(RUSAGE_SELF, &usage);
-	printf("%.1f MB/s user %.2f s system %.2f s\n",
+	printf("%.1f MB/s space %.3f user %.2f s system %.2f s\n",
 	       (double)total / 1e6 / began,
+	       bytes_on_disk(conn) / (double)total,
 	       (double)usage.ru_utime.tv_sec + (double)usage.ru_utime.tv_usec / 1e6,
 	       (double)usage.ru_stime.tv_sec + (double)usage.ru_stime.tv_usec / 1e6);
 	run(conn, "DROP TABLE bench_chunk");

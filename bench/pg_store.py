@@ -65,14 +65,15 @@ def new_id():
 
 
 def bare_copy(server, size, shape):
-    """MB/s of one COPY of `size` bytes from memory."""
+    """(MB/s, bytes on disk a byte) of one COPY of `size` bytes from memory."""
     row, storage = shape
     server.settle()
     done = subprocess.run(
         [str(TOOLS / "pg_copy"), str(size // 10**6), row, storage, "pk",
          "131072"], env=server.libpq(), check=True, text=True,
         stdout=subprocess.PIPE)
-    return float(done.stdout.split()[0])
+    words = done.stdout.split()
+    return float(words[0]), float(words[3])
 
 
 def stage(server, size):
@@ -110,11 +111,15 @@ def store_rate(report, server, options):
         user.append(u)
         total.append(t)
     report.title(f"postgres: {size / GB:.1f} GB staged, {options.runs} runs each")
+    spaces = {shape: f"{median(s for _, s in runs):.3f}"
+              for shape, runs in bare.items()}
+    bare = {shape: [rate for rate, _ in runs] for shape, runs in bare.items()}
     rows = [[f"COPY, rows of {row} bytes, {storage}",
-             *(f"{f(rates):.0f}" for f in (median, min, max))]
+             *(f"{f(rates):.0f}" for f in (median, min, max)),
+             spaces[row, storage]]
             for (row, storage), rates in bare.items()]
-    rows.append(["reader", *(f"{f(ours):.0f}" for f in (median, min, max))])
-    report.table(["", "MB/s", "min", "max"], rows)
+    rows.append(["reader", *(f"{f(ours):.0f}" for f in (median, min, max)), ""])
+    report.table(["", "MB/s", "min", "max", "disk/byte"], rows)
     digest = hash_seconds(size) / size * GB
     report.line(f"reader: user {median(user) / size * GB:.2f} s/GB, of which "
                 f"about {digest:.2f} for SHA-256; total "
@@ -153,43 +158,6 @@ def commit(server, object_id):
                    check=True)
 
 
-class Nginx:
-    """Serves a folder, by sendfile."""
-
-    def __init__(self, rig, folder):
-        self.folder = rig.scratch("nginx")
-        self.port = postgres.free_port()
-        conf = self.folder / "nginx.conf"
-        conf.write_text(
-            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/log;\n"
-            "worker_processes 1; events { worker_connections 512; }\n"
-            "http { sendfile on; access_log off; client_body_temp_path "
-            f"{self.folder}/b; proxy_temp_path {self.folder}/p; "
-            f"fastcgi_temp_path {self.folder}/f; uwsgi_temp_path "
-            f"{self.folder}/u; scgi_temp_path {self.folder}/s;\n"
-            f"server {{ listen 127.0.0.1:{self.port}; root {folder}; }} }}\n")
-        subprocess.run(["chmod", "a+rx", rig.folder, folder], check=True)
-        self.process = subprocess.Popen(
-            ["nginx", "-p", self.folder, "-c", conf],
-            stderr=subprocess.DEVNULL)
-        time.sleep(0.5)
-
-    def url(self, name):
-        return f"http://127.0.0.1:{self.port}/{name}"
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-def download(url):
-    """MB/s."""
-    done = subprocess.run(
-        ["curl", "-sSf", "-o", "/dev/null", "-w", "%{speed_download}", url],
-        check=True, text=True, stdout=subprocess.PIPE)
-    return float(done.stdout) / 1e6
-
-
 def drop_caches():
     """False where only root may."""
     os.sync()
@@ -210,16 +178,17 @@ def playback(report, server, options):
     subprocess.run(["curl", "-sS", "-o", "/dev/null", "-T", folder / "object",
                     server.url(object_id)], check=True)
     commit(server, object_id)
-    nginx = Nginx(server.rig, folder)
+    nginx = r.Nginx(server.rig, "server { listen 127.0.0.1:PORT; "
+                    f"root {folder}; }}")
     rates = {}
     try:
         for cold in (True, False):
             for _ in range(options.runs):
-                for who, url in (("nginx", nginx.url("object")),
+                for who, url in (("nginx", f"http://{nginx.address}/object"),
                                  ("reader", server.url(object_id))):
                     if cold and not drop_caches():
                         continue
-                    rates.setdefault((who, cold), []).append(download(url))
+                    rates.setdefault((who, cold), []).append(r.download(url))
     finally:
         nginx.stop()
     report.title(f"playback: {size / GIB:.1f} GiB, {options.runs} runs each")
@@ -260,18 +229,8 @@ def first_byte(report, server, object_id, size, n=1000):
 
 
 def players(report, server, object_id, n=100):
-    before = server.reader.rss()
-    clients = [subprocess.Popen(
-        ["curl", "-s", "-o", "/dev/null", "--limit-rate", "1M",
-         server.url(object_id)]) for _ in range(n)]
-    highest = 0
-    for _ in range(50):
-        time.sleep(0.1)
-        highest = max(highest, server.reader.rss())
-    for client in clients:
-        client.kill()
-        client.wait()
-    each = (highest - before) / n
+    [grown] = r.growth_by_players([server.reader], server.url(object_id), n)
+    each = grown / n
     report.line(f"{n} players: {each / 1024:.0f} KiB of memory each")
     report.target("memory of a player, KiB", each / 1024, 1280,
                   f"{each / 1024:.0f}")

@@ -9,15 +9,18 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "scenario"), str(ROOT / "scripts")]
 
-from harness import Program, Reader     # noqa: E402 (the path is set above)
+from client import wait_until           # noqa: E402 (the path is set above)
+from harness import Program, Reader     # noqa: E402
 
 TOOLS = ROOT / "dist" / "obj" / "release" / "bench"
 RESULTS = ROOT / "dist" / "bench"
@@ -179,6 +182,91 @@ def send(address, size, count=1, connections=1, path="/broadcast/bench",
     if run.returncode != 0:
         raise SystemExit(f"bench: send to {address} failed")
     return json.loads(run.stdout)
+
+
+def download(url):
+    """MB/s of one curl."""
+    done = subprocess.run(
+        ["curl", "-sSf", "-o", "/dev/null", "-w", "%{speed_download}", url],
+        check=True, text=True, stdout=subprocess.PIPE)
+    return float(done.stdout) / 1e6
+
+
+def growth_by_players(programs, url, n):
+    """Bytes by which the RSS of each grows at most while n players read url,
+    1 MB/s each, for five seconds."""
+    before = [program.rss() for program in programs]
+    players = [subprocess.Popen(["curl", "-s", "-o", "/dev/null",
+                                 "--limit-rate", "1M", url])
+               for _ in range(n)]
+    highest = before
+    for _ in range(50):
+        time.sleep(0.1)
+        highest = [max(pair) for pair in
+                   zip(highest, (program.rss() for program in programs))]
+    for player in players:
+        player.kill()
+        player.wait()
+    return [after - first for after, first in zip(highest, before)]
+
+
+NGINX_CONF = """\
+{user}worker_processes 1;
+daemon off;
+error_log stderr warn;
+pid nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    sendfile on;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    keepalive_requests 100000000;
+    {http}
+}}
+"""
+
+
+class Nginx:
+    """nginx with one worker; `http` stands within http {}, with PORT in it."""
+
+    def __init__(self, rig, http):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = sock.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        folder = rig.scratch("nginx")
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        (folder / "nginx.conf").write_text(NGINX_CONF.format(
+            user=user, http=http.replace("PORT", str(self.port))))
+        self.log = open(folder / "log", "wb")
+        self.process = subprocess.Popen(
+            ["nginx", "-p", folder, "-c", "nginx.conf"],
+            stdout=self.log, stderr=self.log)
+        wait_until(self.answers, "nginx listens")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise SystemExit("bench: nginx has ended")
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+            return True
+        except OSError:
+            return False
+
+    def worker(self):
+        """The process id of who does the work."""
+        pid = self.process.pid
+        path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+        return int(path.read_text().split()[0])
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
 
 
 class Relay:

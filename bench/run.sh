@@ -3,9 +3,9 @@
 #
 #   bench/run.sh [NAME ...] [--runs N] [--size BYTES]
 #
-# NAMEs are cpu, memory, small, shell, pg_store and s3_store; without any, all of
-# them. Needs the programs (make bench builds them), python3, curl, and for some
-# comparisons nginx, strace, PostgreSQL, Ceph's RGW, aws and rclone.
+# NAMEs are cpu, memory, small, shell, playback, pg_store and s3_store; without
+# any, all of them. Needs the programs (make bench builds them), python3, curl,
+# and for some comparisons nginx, strace, PostgreSQL, Ceph's RGW, aws and rclone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,6 @@
 """tee and curl in a shell, against the broadcaster and one curl"""
 import hashlib
 import json
-import os
 import subprocess
 import time
 import uuid

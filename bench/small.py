@@ -1,75 +1,27 @@
 """Small uploads: rate and latency, against nginx and a reader alone"""
-import socket
-import subprocess
-
-from rig import GIB, median, send, thousands
-
-from harness import wait_until
+from rig import GIB, Nginx, median, send, thousands
 
 SIZE = 4096
 CONNECTIONS = 16
 LIMIT = 0.25        # of nginx's rate
 
-CONFIG = """\
-worker_processes 1;
-daemon off;
-error_log stderr warn;
-pid nginx.pid;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
+PROXY = """\
     client_max_body_size 0;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    keepalive_requests 100000000;
-    upstream reader {{
-        server {reader};
+    upstream reader {
+        server READER;
         keepalive 64;
         keepalive_requests 100000000;
-    }}
-    server {{
-        listen 127.0.0.1:{port} reuseport;
-        location / {{
+    }
+    server {
+        listen 127.0.0.1:PORT reuseport;
+        location / {
             proxy_pass http://reader;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_request_buffering off;
-        }}
-    }}
-}}
+        }
+    }
 """
-
-
-class Nginx:
-    """A proxy in front of one reader, with one worker."""
-
-    def __init__(self, rig, reader):
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
-        folder = rig.scratch("nginx")
-        (folder / "nginx.conf").write_text(
-            CONFIG.format(reader=reader.address, port=port))
-        self.address = f"127.0.0.1:{port}"
-        self.log = open(folder / "log", "wb")
-        self.process = subprocess.Popen(
-            ["/usr/sbin/nginx", "-p", folder, "-c", "nginx.conf"],
-            stdout=self.log, stderr=self.log)
-        wait_until(lambda: self.answers(port), "nginx listens")
-
-    def answers(self, port):
-        if self.process.poll() is not None:
-            raise SystemExit("bench: nginx has ended")
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", port)) == 0
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        self.log.close()
 
 
 def show(report, runs):
@@ -89,7 +41,7 @@ def run(report, rig, options):
                  f"{CONNECTIONS} kept connections, {options.runs} runs each")
     a, b = rig.readers(2, READER_MAX_STAGED=10000000)
     broadcaster = rig.broadcaster([a, b])
-    nginx = Nginx(rig, a)
+    nginx = Nginx(rig, PROXY.replace("READER", a.address))
     ways = {"broadcaster, 2 readers": (broadcaster.address, "/broadcast/x"),
             "nginx, 1 reader": (nginx.address, "/objects/{uuid}"),
             "1 reader, direct": (a.address, "/objects/{uuid}")}

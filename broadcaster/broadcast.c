@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/log.h"
+
 #define SLEEP_GAP_MS 2000u	/* we did not run this long: nobody's fault */
 
-const char *broadcast_phase_name(enum broadcast_phase phase)
+static const char *phase_name(enum broadcast_phase phase)
 {
 	static const char *const names[] = {
 #define X(name, text) [BROADCAST_##name] = text,
@@ -39,6 +41,10 @@ static uint64_t now_of(const struct broadcast *b)
 static void enter(struct broadcast *b, enum broadcast_phase phase)
 {
 	CHECK(transitions[b->phase] & 1u << phase);
+	if (log_enabled(LOG_DEBUG))
+		log_line(LOG_DEBUG, "object_phase", LOG_STR("id", b->info.id),
+			 LOG_STR("from", phase_name(b->phase)),
+			 LOG_STR("to", phase_name(phase)));
 	b->phase = phase;
 	if (broadcast_is_done(b))
 		b->ended_ms = now_of(b);
@@ -371,6 +377,22 @@ static void drop_other_copies(struct broadcast *b)
 	}
 }
 
+static void start_abort(struct broadcast *b, const struct err *why)
+{
+	if (why && !err_is_set(&b->err))
+		b->err = *why;
+	enter(b, BROADCAST_ABORTING);
+	for (unsigned int i = 0; i < n_legs(b); i++)
+		leg_abort(&b->legs[i]);
+}
+
+/* `why` becomes b->err unless it has one. No effect once done or aborting. */
+static void abort_once(struct broadcast *b, const struct err *why)
+{
+	if (!broadcast_is_done(b) && b->phase != BROADCAST_ABORTING)
+		start_abort(b, why);
+}
+
 static void judge(struct broadcast *b)
 {
 	struct err why = ERR_INIT;
@@ -378,12 +400,12 @@ static void judge(struct broadcast *b)
 
 	if (!is_met(b, leg_is_ready)) {
 		explain_failure(b, &why);
-		broadcast_abort(b, &why);
+		abort_once(b, &why);
 		return;
 	}
 	if (!*sha256 && (*b->claimed || !no_leg_has_digest(b))) {
 		explain_disagreement(b, &why);
-		broadcast_abort(b, &why);
+		abort_once(b, &why);
 		return;
 	}
 	snprintf(b->context.sha256, sizeof(b->context.sha256), "%s", sha256);
@@ -400,7 +422,7 @@ static void check_policy(struct broadcast *b)
 	if (is_met(b, leg_is_alive))
 		return;
 	explain_failure(b, &why);
-	broadcast_abort(b, &why);
+	abort_once(b, &why);
 }
 
 void broadcast_feed(struct broadcast *b, size_t n)
@@ -436,7 +458,7 @@ static void finish(struct broadcast *b)
 
 	if (!is_met(b, leg_is_committed_or_held)) {
 		explain_failure(b, &why);
-		broadcast_abort(b, &why);
+		abort_once(b, &why);
 		return;
 	}
 	enter(b, BROADCAST_FINISHING);
@@ -454,22 +476,7 @@ static void conclude(struct broadcast *b)
 		return;
 	}
 	explain_failure(b, &why);
-	broadcast_abort(b, &why);
-}
-
-static void start_abort(struct broadcast *b, const struct err *why)
-{
-	if (why && !err_is_set(&b->err))
-		b->err = *why;
-	enter(b, BROADCAST_ABORTING);
-	for (unsigned int i = 0; i < n_legs(b); i++)
-		leg_abort(&b->legs[i]);
-}
-
-void broadcast_abort(struct broadcast *b, const struct err *why)
-{
-	if (!broadcast_is_done(b) && b->phase != BROADCAST_ABORTING)
-		start_abort(b, why);
+	abort_once(b, &why);
 }
 
 void broadcast_undo(struct broadcast *b, const struct err *why)
@@ -477,7 +484,7 @@ void broadcast_undo(struct broadcast *b, const struct err *why)
 	if (b->phase == BROADCAST_COMMITTED)
 		start_abort(b, why);
 	else
-		broadcast_abort(b, why);
+		abort_once(b, why);
 }
 
 /* Another upload has this id at the reader that decides. */
@@ -489,7 +496,7 @@ static void check_taken(struct broadcast *b)
 	if (!first || first->err.code != ERR_CONFLICT)
 		return;
 	explain_failure(b, &why);
-	broadcast_abort(b, &why);
+	abort_once(b, &why);
 }
 
 /* True when other legs may be offered now. */

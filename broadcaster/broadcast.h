@@ -51,9 +51,6 @@ struct broadcast {
 	struct err err;			/* why it was aborted */
 };
 
-/* The phase's word. */
-const char *broadcast_phase_name(enum broadcast_phase phase);
-
 /*
  * A new object in phase OPENING, legs idle; `ring` is empty and at position 0.
  * wake(owner) is called when there is something to pump. NULL: out of memory.
@@ -98,12 +95,6 @@ void broadcast_hold(struct broadcast *b, bool held);
  * outlives the broadcast.
  */
 void broadcast_commit(struct broadcast *b, const struct metadata *metadata);
-
-/*
- * Abort; `why` becomes b->err unless it has one. No effect once committed or
- * aborting.
- */
-void broadcast_abort(struct broadcast *b, const struct err *why);
 
 /* Undo a commit of this form when a later object of it fails. */
 void broadcast_undo(struct broadcast *b, const struct err *why);

@@ -133,12 +133,6 @@ void ask_start(struct ask *ask, const struct ask_request *request,
 		fail_memory(ask);
 }
 
-bool ask_is_open(const struct ask *ask)
-{
-	return ask->state == ASK_CONNECTING || ask->state == ASK_SENDING ||
-	       ask->state == ASK_WAITING;
-}
-
 /*
  * A link from the pool may have died unnoticed: the first bytes on it tell.
  * Nothing of an answer has come, so asking again on a new one is safe.

@@ -63,9 +63,6 @@ void ask_init(struct ask *ask, struct front *front, struct outlet *outlet,
 void ask_start(struct ask *ask, const struct ask_request *request,
 	       uint64_t timeout_ms);
 
-/* Is it on its way to an answer? */
-bool ask_is_open(const struct ask *ask);
-
 /* Go on as far as possible now; the state says what has come of it. */
 void ask_step(struct ask *ask);
 

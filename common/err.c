@@ -89,30 +89,3 @@ int err_http_status(const struct err *err)
 	}
 	return 500;
 }
-
-const char *err_code_name(enum err_code code)
-{
-	switch (code) {
-	case ERR_NONE:
-		return "none";
-	case ERR_CONFIG:
-		return "config";
-	case ERR_CLIENT:
-		return "client";
-	case ERR_TARGET:
-		return "target";
-	case ERR_STORE:
-		return "store";
-	case ERR_REFUSED:
-		return "refused";
-	case ERR_CONFLICT:
-		return "conflict";
-	case ERR_NOT_FOUND:
-		return "not_found";
-	case ERR_LIMIT:
-		return "limit";
-	case ERR_MEMORY:
-		return "memory";
-	}
-	return "unknown";
-}

@@ -54,7 +54,4 @@ bool err_is_set(const struct err *err);
 /* The HTTP status this error is answered with: err->status, else the code's. */
 int err_http_status(const struct err *err);
 
-/* The code's short name for logs and metrics: "client", "store" … */
-const char *err_code_name(enum err_code code);
-
 #endif

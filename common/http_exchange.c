@@ -223,11 +223,6 @@ const struct http1_trailers *http_trailers(const struct http_exchange *x)
 		       &x->chunked.trailers : &none;
 }
 
-struct loop *http_exchange_loop(const struct http_exchange *x)
-{
-	return x->c->server->loop;
-}
-
 bool http_is_authorized(const struct http_exchange *x, const char *token)
 {
 	struct span value = http_request_field(x, "Authorization");

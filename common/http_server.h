@@ -107,9 +107,6 @@ bool http_has_body(const struct http_exchange *x);
 /* Trailer digests of a chunked body that has ended; all empty before. */
 const struct http1_trailers *http_trailers(const struct http_exchange *x);
 
-/* The loop this exchange lives on. */
-struct loop *http_exchange_loop(const struct http_exchange *x);
-
 struct http_exchange_ops {
 	/*
 	 * Body bytes may have arrived (or the client is gone, or too slow): read

@@ -60,8 +60,9 @@ static void answer_envelope(struct http_exchange *x, int status,
 			      json_text(span_of(message)), "data", data));
 }
 
-void form_upload_refuse(struct http_exchange *x, const struct err *err,
-			uint64_t ms)
+/* The envelope of an error. */
+static void answer_error(struct http_exchange *x, const struct err *err,
+			 uint64_t ms)
 {
 	answer_envelope(x, err_http_status(err), err->text, ms, NULL);
 }
@@ -80,7 +81,7 @@ static void answer(const struct form *f)
 	if (f->client_gone)
 		http_abort(f->op.x);
 	else if (err_is_set(&f->err))
-		form_upload_refuse(f->op.x, &f->err, operation_ms(&f->op));
+		answer_error(f->op.x, &f->err, operation_ms(&f->op));
 	else
 		answer_envelope(f->op.x, 200, "file uploaded with success",
 				operation_ms(&f->op), objects_of(f));
@@ -431,7 +432,7 @@ static void refuse(struct form *f, struct http_exchange *x)
 	metric_add(f->op.thread->reader->metrics.uploads[UPLOAD_REFUSED], 1);
 	log_line(LOG_INFO, "form_upload", LOG_STR("result", "refused"),
 		 LOG_STR("peer", http_peer(x)), LOG_STR("reason", f->err.text));
-	form_upload_refuse(x, &f->err, operation_ms(&f->op));
+	answer_error(x, &f->err, operation_ms(&f->op));
 	feed_release(&f->feed);
 	intake_release(&f->intake);
 	operation_finish(&f->op);
@@ -444,7 +445,7 @@ void form_upload(struct reader_thread *thread, struct http_exchange *x)
 
 	if (!f) {
 		err_set(&err, ERR_MEMORY, "out of memory for a form");
-		form_upload_refuse(x, &err, 0);
+		answer_error(x, &err, 0);
 		return;
 	}
 	if (prepare(f, x) < 0) {

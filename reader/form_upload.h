@@ -17,11 +17,4 @@
 /* Answer POST /upload. */
 void form_upload(struct reader_thread *thread, struct http_exchange *x);
 
-/*
- * Answer with the envelope of an error, for what is refused before: `ms` is
- * the duration.
- */
-void form_upload_refuse(struct http_exchange *x, const struct err *err,
-			uint64_t ms);
-
 #endif

@@ -10,7 +10,6 @@ const struct span pg_copy_header = {
 	"\0\0\0\0"		/* flags */
 	"\0\0\0\0", 19		/* length of the header's extension */
 };
-const struct span pg_copy_trailer = { "\377\377", 2 };
 
 static char *put(char *at, const void *bytes, size_t n)
 {

@@ -19,9 +19,8 @@
 /* Field count, three lengths, object, seq. */
 #define PG_ROW_HEAD_BYTES 26u
 
-/* What COPY begins and ends with. */
+/* What COPY begins with. */
 extern const struct span pg_copy_header;
-extern const struct span pg_copy_trailer;
 
 struct pg_rows {
 	int64_t object;

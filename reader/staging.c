@@ -29,7 +29,7 @@ static const unsigned int transitions[] = {
 	[STAGED_GONE] = 0,
 };
 
-const char *staged_state_name(enum staged_state state)
+static const char *staged_state_name(enum staged_state state)
 {
 #define STAGED_STATE_TEXT(name, text, meaning) text,
 	static const char *const names[] = { STAGED_STATES(STAGED_STATE_TEXT) };

@@ -165,7 +165,4 @@ size_t staging_busy(struct staging *table, uint64_t since_ms);
 /* Entries at rest. */
 size_t staging_at_rest(struct staging *table);
 
-/* "staged", for people. */
-const char *staged_state_name(enum staged_state state);
-
 #endif

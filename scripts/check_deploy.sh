@@ -5,6 +5,7 @@
 #
 # A tool that is not there is said to be missing and its files are not checked;
 # with CI set that is a failure. systemd's measure of exposure must be 2.0 at most.
+# The programs themselves check the examples of their settings.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -13,6 +14,7 @@ bin=$(realpath "${1:-dist}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0
+unchecked=''
 
 fault()
 {
@@ -23,7 +25,7 @@ fault()
 have()
 {
     command -v "$1" >/dev/null && return 0
-    echo "check-deploy: no $1, $2 not checked" >&2
+    unchecked+="${unchecked:+, }$2 (no $1)"
     [ -z "${CI:-}" ] || failed=1
     return 1
 }
@@ -54,6 +56,23 @@ check_unit()
         fault "$unit: exposure \"$level\", 2.0 is the limit"
 }
 
+# check_example PROGRAM FILE: does the program accept it, as systemd reads it?
+check_example()
+{
+    local settings output
+
+    mapfile -t settings < <(grep -v '^#' "build/systemd/$2")
+    output=$(cd "$scratch" && env -i "${settings[@]}" "$bin/$1" --check-config 2>&1) ||
+        fault "$2: $output"
+}
+
+check_examples()
+{
+    check_example broadcaster broadcaster.env.example
+    check_example reader reader-db.env.example
+    check_example reader reader-archive.env.example
+}
+
 check_units()
 {
     check_unit broadcaster.service broadcaster.service
@@ -61,28 +80,33 @@ check_units()
     check_unit reader@.service reader@archive.service
 }
 
-# compose SECRET=VALUE...: the messages of docker-compose config with these alone
+# compose: the messages of docker-compose config with $scratch/env alone
 compose()
 {
-    : >"$scratch/env"
     {
-        env -u READER_TOKEN -u DB_PASSWORD -u POSTGRES_PASSWORD "$@" \
+        env -u READER_TOKEN -u DB_PASSWORD -u POSTGRES_PASSWORD \
             docker-compose --env-file "$scratch/env" config >/dev/null
     } 2>&1
 }
 
+# With .env.example filled in; without any one of its secrets nothing starts.
 check_compose()
 {
-    local output
+    local secrets=(READER_TOKEN DB_PASSWORD POSTGRES_PASSWORD) secret output
 
-    output=$(compose READER_TOKEN=x DB_PASSWORD=x POSTGRES_PASSWORD=x) ||
-        fault "$output"
-    ! compose READER_TOKEN=x DB_PASSWORD=x >/dev/null ||
-        fault "docker-compose.yml: a secret may be missing"
+    for secret in "${secrets[@]}"; do
+        sed "/^$secret=/!s/^\([A-Z_]*\)=\$/\1=x/" .env.example >"$scratch/env"
+        ! compose >/dev/null ||
+            fault "docker-compose.yml: $secret may be missing"
+    done
+    sed 's/^\([A-Z_]*\)=$/\1=x/' .env.example >"$scratch/env"
+    output=$(compose) || fault "$output"
 }
 
 have nginx build/nginx && check_nginx
 have systemd-analyze build/systemd && check_units
 have docker-compose docker-compose.yml && check_compose
-[ "$failed" != 0 ] || echo "check-deploy: all good"
+check_examples
+[ -z "$unchecked" ] || echo "check-deploy: NOT checked: $unchecked" >&2
+[ "$failed" != 0 ] || echo "check-deploy: what was checked is good"
 exit "$failed"

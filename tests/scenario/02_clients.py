@@ -238,9 +238,10 @@ class Slow(Scenario):
     def test_slow_heads_are_closed_and_others_are_served(self):
         front = self.broadcaster([self.fault()],
                                  BROADCASTER_HEAD_TIMEOUT_MS=2000)
-        crowd = [Client(front.port) for _ in range(2000)]
-        for client in crowd:
-            client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+        crowd = []
+        for _ in range(2000):       # each sends before its time can be over
+            crowd.append(Client(front.port).send(b"GET / HTTP/1.1\r\n"
+                                                 b"Host: x\r\nX-A: "))
         self.assertEqual(get(front.port, "/healthz").status, 200)
         for client in crowd:
             self.assertEqual(client.response().status, 408)
@@ -291,6 +292,7 @@ class BackPressure(Scenario):
 
     @slow("rates are measured")
     def test_the_client_goes_at_the_slowest_targets_rate(self):
+        """12 MiB at 4 MiB/s; that it is not much slower the deadline says."""
         fast, lame = self.fault(), self.fault(on_put=drip(4 << 20),
                                               receive_buffer=65536)
         front = self.broadcaster([fast, lame], BROADCASTER_LAG_TIMEOUT_MS=0)
@@ -300,22 +302,24 @@ class BackPressure(Scenario):
         took = time.monotonic() - began
         self.assertEqual(answer.status, 201, answer)
         self.assertGreater(took, 2)
-        self.assertLess(took, 8)
 
     def test_progress_names_the_bottleneck(self):
         good, stuck = self.fault(), self.fault(on_put=stall_at(1000),
                                                receive_buffer=4096)
         front = self.broadcaster([good, stuck], BROADCASTER_BUFFER_SIZE=65536,
-                                 BROADCASTER_STALL_TIMEOUT_MS=2000)
+                                 BROADCASTER_STALL_TIMEOUT_MS=8000)
+
+        def progress_of(upload):
+            answer = get(front.port, f"/broadcast/{upload['id']}/progress")
+            self.assertEqual(answer.status, 200, answer)
+            return answer.json()
         with Client(front.port) as client:
             client.send(head("PUT", "/broadcast/x", "Content-Length: 9999999"))
             client.offer(payload(9999999), within=0.5)
             [upload] = running_uploads(front)
-            answer = get(front.port, f"/broadcast/{upload['id']}/progress")
-            self.assertEqual(answer.status, 200, answer)
-            progress = answer.json()
-            self.assertEqual(progress["waiting_for"], stuck.name)
-            self.assertEqual([t["name"] for t in progress["targets"]],
+            wait_until(lambda: progress_of(upload)["waiting_for"] == stuck.name,
+                       "the stuck target is blamed")
+            self.assertEqual([t["name"] for t in progress_of(upload)["targets"]],
                              [good.name, stuck.name])
             client.reset()
         self.assert_idle(front)

@@ -1,12 +1,13 @@
 """Targets that refuse, die, stall or lie: the others never notice."""
 import random
 import select
+import signal
 import socket
-import time
 
 import fault_target as script
 from client import Client, Curl, get, head, wait_until
-from harness import Scenario, payload, sha256, slow
+from harness import Scenario, payload, sha256
+from preload import SlowResolver
 
 QUICK = {"BROADCASTER_CONNECT_TIMEOUT_MS": 1000,
          "BROADCASTER_STALL_TIMEOUT_MS": 700,
@@ -144,10 +145,8 @@ class OneBadTarget(Scenario):
         front = self.broadcaster([*self.good, bad], BROADCASTER_QUORUM="2",
                                  BROADCASTER_LAG_TIMEOUT_MS=500,
                                  BROADCASTER_STALL_TIMEOUT_MS=60000)
-        began = time.monotonic()
         answer = self.put(front, payload(16 << 20))
         self.assertEqual(answer.status, 201, answer)
-        self.assertLess(time.monotonic() - began, 8)
         self.assertEqual(answer.target(bad.name)["state"], "detached", answer)
         self.assertFalse(bad.puts()[0].terminated)
         self.assertEqual(bad.commits(), [])
@@ -212,23 +211,23 @@ for _name, _script in MISBEHAVIOURS.items():
 
 
 class Unreachable(Scenario):
-    """Targets that cannot be reached at all."""
+    """Targets that cannot be reached at all. None of these tests looks at the
+    clock: the answer comes before the client's deadline, or they fail."""
 
     def setUp(self):
         super().setUp()
         self.good = self.fault()
 
-    def try_with(self, entry, limit=2.5):
+    def try_with(self, entry, **settings):
         front = self.broadcaster([self.good, entry], BROADCASTER_QUORUM="1",
-                                 **QUICK)
-        began = time.monotonic()
+                                 **{**QUICK, **settings})
         answer = self.put(front, b"hello")
         self.assertEqual(answer.status, 201, answer)
-        self.assertLess(time.monotonic() - began, limit)
         return front, answer.target(entry)
 
-    def test_connection_refused_fails_at_once(self):
-        _, entry = self.try_with(f"127.0.0.1:{self.dead_port()}", limit=0.9)
+    def test_connection_refused_fails_before_any_timeout(self):
+        _, entry = self.try_with(f"127.0.0.1:{self.dead_port()}",
+                                 BROADCASTER_CONNECT_TIMEOUT_MS=3600000)
         self.assertEqual(entry["state"], "failed")
         self.assertIn("onnect", entry["error"])
 
@@ -248,20 +247,39 @@ class Unreachable(Scenario):
         self.assertEqual(get(front.port, "/healthz").status, 200)
 
     def test_a_name_that_does_not_exist(self):
-        _, entry = self.try_with("no-such-host.invalid:7001", limit=6)
+        _, entry = self.try_with("no-such-host.invalid:7001")
         self.assertEqual(entry["state"], "failed")
 
-    def test_a_dead_resolver_does_not_block_the_others(self):
-        """Names are looked up elsewhere: probes answer within 200 ms."""
-        front = self.broadcaster([self.good, "no-such-host.invalid:7001"],
-                                 BROADCASTER_QUORUM="1", **QUICK)
-        with Client(front.port) as client:
-            client.request("PUT", "/broadcast/x", body=b"hello")
-            for _ in range(10):
-                began = time.monotonic()
-                get(front.port, "/healthz")
-                self.assertLess(time.monotonic() - began, 0.2)
-            self.assertEqual(client.response().status, 201)
+    def resolved_slowly(self, **settings):
+        """A broadcaster whose second target's name is looked up for ever, with
+        an upload that waits for it."""
+        resolver = SlowResolver(self.folder / "gate")
+        self.addCleanup(resolver.open_gate)
+        front = self.broadcaster(
+            [self.good, "no-such-host.invalid:7001"], BROADCASTER_QUORUM="1",
+            **{**QUICK, **resolver.environment, **settings})
+        client = Client(front.port)
+        self.addCleanup(client.close)
+        client.request("PUT", "/broadcast/x", body=b"hello")
+        wait_until(resolver.is_asked, "the name is looked up")
+        return front, client, resolver
+
+    def test_a_dead_resolver_does_not_block_the_loop(self):
+        front, client, resolver = self.resolved_slowly(
+            BROADCASTER_CONNECT_TIMEOUT_MS=3600000)
+        for _ in range(10):
+            self.assertEqual(get(front.port, "/healthz").status, 200)
+        readable, _, _ = select.select([client.sock], [], [], 0)
+        self.assertEqual(readable, [], "the upload waits all the while")
+        resolver.open_gate()
+        self.assertEqual(client.response().status, 201)
+
+    def test_a_dead_resolver_fails_its_target_only(self):
+        _, client, _ = self.resolved_slowly()
+        answer = client.response()
+        self.assertEqual(answer.status, 201, answer)
+        self.assertEqual(answer.target("no-such-host.invalid:7001")["state"],
+                         "failed")
 
     def test_a_target_that_comes_back_is_used_again(self):
         reader = self.reader()
@@ -436,18 +454,16 @@ class Many(Scenario):
         self.assertEqual(front.wait(), 2)
         self.assertIn("BROADCASTER_HOST_LIST", front.log())
 
-    @slow("rates are measured")
-    def test_a_stopped_reader_of_three_does_not_slow_the_others(self):
+    def test_a_stopped_reader_of_three_does_not_stop_the_others(self):
+        """It takes nothing for longer than a client waits."""
         readers = self.readers(3, READER_STORE="discard")
         front = self.broadcaster(readers, BROADCASTER_QUORUM="2",
-                                 BROADCASTER_LAG_TIMEOUT_MS=500)
+                                 BROADCASTER_LAG_TIMEOUT_MS=500,
+                                 BROADCASTER_STALL_TIMEOUT_MS=3600000)
         data = payload(64 << 20)
         self.assertEqual(self.put(front, data[:1 << 20]).status, 201)
-        readers[1].signal(19)               # SIGSTOP
-        began = time.monotonic()
+        readers[1].signal(signal.SIGSTOP)
         answer = self.put(front, data)
-        took = time.monotonic() - began
-        readers[1].signal(18)               # SIGCONT
+        readers[1].signal(signal.SIGCONT)
         self.assertEqual(answer.status, 201, answer)
         self.assertTrue(answer.data["degraded"])
-        self.assertLess(took, 6 + 2)        # connecting, lag, then full speed

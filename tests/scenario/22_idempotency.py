@@ -1,14 +1,7 @@
 """The same Idempotency-Key again: the receipt of what exists, not a second copy."""
-import base64
-import hashlib
-
 from client import Client, Curl, fetch, head
 from harness import Scenario, payload, sha256
-
-
-def digest_field(data):
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    return f"Repr-Digest: sha-256=:{digest}:"
+from object_api import digest_field
 
 
 class Idempotency(Scenario):

@@ -1,6 +1,4 @@
 """What can go wrong between two uploads, two files, two threads."""
-import base64
-import hashlib
 import json
 import signal
 import threading
@@ -8,6 +6,7 @@ import threading
 import fault_target as script
 from client import Client, fetch, get, head, wait_until
 from harness import Scenario, payload
+from object_api import digest_field
 
 
 def keyed(front, data, *fields, key="k"):
@@ -152,11 +151,6 @@ class UselessCopies(Scenario):
         self.assertEqual(keyed(front, b"abc").status, 409)
         self.assertEqual(keyed(front, b"", key="empty").status, 409)
         self.assertEqual(refusing.deletes(), [])
-
-
-def digest_field(data):
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    return f"Repr-Digest: sha-256=:{digest}:"
 
 
 class Contents(Scenario):

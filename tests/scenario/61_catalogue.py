@@ -1,26 +1,21 @@
 """What people say about their uploads is kept, found, listed and paged."""
 import base64
+import itertools
 import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
-import time
 import urllib.parse
 import zlib
 
 from client import Client, Curl, fetch, get, head, wait_until
 from fault_target import lose_commit_answer, stage
 from harness import BIN, Scenario, payload, sha256
+from object_api import ID, commit
 
-ID = "0190a000-0000-7000-8000-0000000000%02x"
 BOUND = "Content-Type: multipart/form-data; boundary=bound"
-
-
-def digest_field(data):
-    value = base64.b64encode(bytes.fromhex(sha256(data))).decode()
-    return f"Repr-Digest: sha-256=:{value}:"
 
 
 def metadata_field(**pairs):
@@ -211,8 +206,8 @@ class Legs(Scenario):
         for target, n in zip(peers, (1, 1, 2)):
             commits = self.commits(target)
             self.assertEqual(len(commits), n, target.name)
-            for commit in commits:
-                self.assertEqual(commit.headers["upload-metadata"],
+            for asked in commits:
+                self.assertEqual(asked.headers["upload-metadata"],
                                  field.partition(": ")[2])
 
     def test_uploads_without_any_say_nothing(self):
@@ -277,8 +272,7 @@ class ReaderForms(Scenario):
         self.box = self.reader()
 
     def commit(self, number, data, *fields):
-        return fetch(self.box.port, "POST", f"/objects/{ID % number}/commit",
-                     digest_field(data), *fields, body=b"")
+        return commit(self.box, ID % number, data, *fields)
 
     def test_post_upload_keeps_fields_before_and_after(self):
         path = self.folder / "f.bin"
@@ -362,8 +356,7 @@ class Sniffing(Scenario):
         answer = fetch(box.port, "PUT", f"/objects/{ID % number}", *fields,
                        body=data)
         self.assertEqual(answer.status, 200, answer)
-        answer = fetch(box.port, "POST", f"/objects/{ID % number}/commit",
-                       digest_field(data), body=b"")
+        answer = commit(box, ID % number, data)
         self.assertEqual(answer.status, 201, answer)
         return self.shown_type(box, number)
 
@@ -405,7 +398,8 @@ class Sniffing(Scenario):
 
     def test_without_a_database_there_is_a_warning_and_no_sniffing(self):
         box = self.reader(MAGIC=self.folder / "none")
-        self.assertTrue(box.log_lines("level=warn", "event=sniff"), box.log())
+        wait_until(lambda: box.log_lines("level=warn", "event=sniff"),
+                   "it is said")
         self.assertEqual(self.type_of(box, 1, PNG), "application/octet-stream")
 
     def helper_of(self, box):
@@ -433,9 +427,12 @@ class Sniffing(Scenario):
         first = self.helper_of(box)
         os.kill(first, signal.SIGKILL)
         self.assertEqual(self.type_of(box, 2, PNG), "application/octet-stream")
-        self.assertTrue(box.log_lines("event=sniff", "died or hung"))
-        time.sleep(1.1)             # no more than one is started in a second
-        self.assertEqual(self.type_of(box, 3, PNG), "image/png")
+        wait_until(lambda: box.log_lines("event=sniff", "died or hung"),
+                   "it is said")
+        # No more than one is started in a second.
+        numbers = itertools.count(3)
+        wait_until(lambda: self.type_of(box, next(numbers), PNG) == "image/png",
+                   "another one is at work")
         self.assertNotIn(self.helper_of(box), (None, first))
 
     def test_a_helper_that_hangs_does_not_hold_an_upload_up(self):
@@ -457,7 +454,7 @@ class Sniffing(Scenario):
         self.assertEqual(self.type_of(box, 1, PNG), "image/png")
         helper = self.helper_of(box)
         self.assertEqual(box.stop(), 0)
-        self.assertTrue(self.is_gone(helper))
+        wait_until(lambda: self.is_gone(helper), "the helper is gone")
 
     def test_appended_objects_too(self):
         box = self.reader()
@@ -466,8 +463,7 @@ class Sniffing(Scenario):
             answer = fetch(box.port, "PATCH", f"/objects/{ID % 1}", patch,
                            f"Upload-Offset: {at}", body=PNG[at:at + 1])
             self.assertEqual(answer.status, 204, answer)
-        fetch(box.port, "POST", f"/objects/{ID % 1}/commit",
-              digest_field(PNG), body=b"")
+        self.assertEqual(commit(box, ID % 1, PNG).status, 201)
         self.assertEqual(self.shown_type(box, 1), "image/png")
 
     def test_what_grows_after_its_stage_keeps_its_type(self):
@@ -477,8 +473,7 @@ class Sniffing(Scenario):
                        "Content-Type: application/offset+octet-stream",
                        f"Upload-Offset: {len(PNG)}", body=b"%PDF-1.4\n")
         self.assertEqual(answer.status, 204, answer)
-        answer = fetch(box.port, "POST", f"/objects/{ID % 1}/commit",
-                       digest_field(PNG + b"%PDF-1.4\n"), body=b"")
+        answer = commit(box, ID % 1, PNG + b"%PDF-1.4\n")
         self.assertEqual(answer.status, 201, answer)
         self.assertEqual(self.shown_type(box, 1), "image/png")
 
@@ -515,9 +510,7 @@ class Lists(Scenario):
               f"Content-Disposition: attachment; filename*=UTF-8''{quoted}",
               f"Content-Type: {mime}", body=data)
         fields = [metadata_field(**details)] if details else []
-        answer = fetch(self.box.port, "POST",
-                       f"/objects/{ID % number}/commit", digest_field(data),
-                       *fields, body=b"")
+        answer = commit(self.box, ID % number, data, *fields)
         self.assertEqual(answer.status, 201, answer)
 
     def page(self, **query):

@@ -1,39 +1,17 @@
 """The postgres store: whole or not at all, whatever the database does."""
-import base64
-import hashlib
-import os
 import pathlib
-import re
-import signal
 import subprocess
 import tempfile
 import threading
-import time
 import unittest
 
 import postgres
 from client import Client, Closed, fetch, get, head, wait_until
-from harness import Reader, Scenario, payload, sha256, slow
+from harness import Scenario, payload, sha256
+from object_api import ID, PATCH_TYPE, commit, digest_field, stage
 
-PATCH_TYPE = "Content-Type: application/offset+octet-stream"
-ID = "0190a000-0000-7000-8000-0000000000%02x"
 CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
 MIB = 1 << 20
-
-
-def digest_field(data):
-    value = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    return f"Repr-Digest: sha-256=:{value}:"
-
-
-def stage(reader, object_id, data, *fields):
-    return fetch(reader.port, "PUT", f"/objects/{object_id}", *fields,
-                 body=data)
-
-
-def commit(reader, object_id, data):
-    return fetch(reader.port, "POST", f"/objects/{object_id}/commit",
-                 digest_field(data), body=b"")
 
 
 class PgScenario(Scenario):
@@ -436,9 +414,9 @@ class Faults(PgScenario):
     def test_readyz_says_why_and_recovers(self):
         box = self.pg_reader()
         self.cluster.stop()
-        answer = get(box.port, "/readyz")
-        self.assertEqual(answer.status, 503)
-        self.assertIn(b"database", answer.body)
+        wait_until(lambda: get(box.port, "/readyz").status == 503,
+                   "it has noticed")
+        self.assertIn(b"database", get(box.port, "/readyz").body)
         self.assertEqual(stage(box, ID % 1, b"x").status // 100, 5)
         self.cluster.start()
         wait_until(lambda: get(box.port, "/readyz").status == 200,
@@ -450,7 +428,7 @@ class Faults(PgScenario):
                                   READER_DB_CONNECTIONS=1)
         good = self.readers(2)
         front = self.broadcaster([slow_box, *good], BROADCASTER_QUORUM=2,
-                                 BROADCASTER_LAG_TIMEOUT_MS=300)
+                                 BROADCASTER_LAG_TIMEOUT_MS=1000)
         data = payload(64 * MIB)
         client = self.upload(front)
         client.send(head("PUT", "/broadcast/x.bin",
@@ -476,7 +454,7 @@ class Faults(PgScenario):
         return [int(pid) for [pid] in rows]
 
     def test_a_backend_that_hangs_fails_the_object_in_time(self):
-        box = self.pg_reader(READER_DB_TIMEOUT_MS=500,
+        box = self.pg_reader(READER_DB_TIMEOUT_MS=2000,
                              READER_DB_CONNECTIONS=1)
         data = payload(64 * MIB)
         client = self.start_upload(box, ID % 1, data[:MIB], len(data))
@@ -572,7 +550,7 @@ class Faults(PgScenario):
         wait_until(lambda: self.reader_sessions() == 0, "its sessions ended")
         box.restart().wait_ready()
         self.assert_clean(1)
-        self.assertEqual(self.rows("instance"), 1)
+        wait_until(lambda: self.rows("instance") == 1, "only it is left")
         self.assert_stored(box, ID % 1, b"kept")
 
     def test_a_living_reader_keeps_what_it_has_when_another_starts(self):

@@ -6,7 +6,8 @@ import re
 from client import Client, fetch, get, wait_until
 from fault_target import not_found, refuse
 from harness import Scenario, payload, slow
-from media_peer import ID, catalogue, cursor_of, holder, row
+from media_peer import catalogue, cursor_of, holder, row
+from object_api import ID, commit, stage
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -81,14 +82,10 @@ class Lists(Catalogue):
                                      (name, size))
 
     def store(self, box, object_id, data, name):
-        answer = fetch(box.port, "PUT", f"/objects/{object_id}",
-                       f'Content-Disposition: attachment; filename="{name}"',
-                       body=data)
+        answer = stage(box, object_id, data, "Content-Disposition: attachment; "
+                       f'filename="{name}"')
         self.assertEqual(answer.status, 200)
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-        answer = fetch(box.port, "POST", f"/objects/{object_id}/commit",
-                       f"Repr-Digest: sha-256=:{digest}:", body=b"")
-        self.assertEqual(answer.status, 201)
+        self.assertEqual(commit(box, object_id, data).status, 201)
 
     def test_a_row_has_its_url_and_its_copies(self):
         self.peers(catalogue([row(1), row(2)]), catalogue([row(2), row(3)]))

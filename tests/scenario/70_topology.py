@@ -4,7 +4,7 @@ import signal
 
 from client import (LAST_CHUNK, Client, Closed, Curl, chunk, fetch, get, head,
                     wait_until)
-from fault_target import KEEP, rst_at
+from fault_target import KEEP, refuse, rst_at
 from harness import Scenario, payload, sha256, slow
 from topology import Nginx, Topology
 
@@ -104,6 +104,15 @@ class WaysIn(TopologyScenario):
         answer = get(self.all.front.port, f"/broadcast/{key}/progress")
         return answer.status == 200 and answer.json()
 
+    def test_what_is_stored_is_listed_and_found(self):
+        self.assertEqual(self.put(self.all.front, b"x", name="dawn.ogg").status,
+                         201)
+        for path in ("/media", "/media?q=dawn"):
+            answer = get(self.all.front.port, path)
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual([m["name"] for m in answer.json()["media"]],
+                             ["dawn.ogg"])
+
     def test_the_instances_figures_are_not_for_strangers(self):
         self.assertEqual(get(self.all.front.port, "/metrics").status, 404)
         self.assertEqual(get(self.all.front.port, "/readyz").status, 200)
@@ -199,6 +208,59 @@ class NeverTwice(TopologyScenario):
         for _ in range(10):
             self.assertEqual(get(front.port, "/media/x").status, 200)
 
+    def played_by(self, *scripts, ready_ones=(), method="GET"):
+        """Instances with these scripts for /media/; ready_ones say /readyz 200."""
+        def script_of(number, play):
+            def script(ex):
+                if ex.leg.target != "/readyz":
+                    return play(ex)
+                return (ready if number in ready_ones else draining)(ex)
+            return script
+        three = [self.fault(on_other=script_of(*pair), on_delete=script_of(*pair))
+                 for pair in enumerate(scripts)]
+        front = self.nginx(*three)
+        answers = [fetch(front.port, method, "/media/x") for _ in range(6)]
+        asked = [len(t.requests(method, "/media/x")) for t in three]
+        front.stop()
+        return answers, asked
+
+    def test_a_playback_that_one_being_stopped_refuses_is_played_elsewhere(self):
+        for script in (draining, refuse(502, "no reader\n")):
+            answers, asked = self.played_by(script, ready, draining,
+                                            ready_ones=[1])
+            self.assertEqual([a.body for a in answers], [b"ready\n"] * 6)
+            self.assertGreater(asked[0] + asked[2], 0)
+
+    def test_a_refusal_of_all_is_passed_on_as_it_is(self):
+        def busy(ex):
+            ex.answer(503, "all readers are busy\n", "Retry-After: 7")
+        answers, _ = self.played_by(busy, busy, busy, ready_ones=[0, 1, 2])
+        for answer in answers:
+            self.assertEqual((answer.status, answer.body),
+                             (503, b"all readers are busy\n"))
+            self.assertEqual(answer.headers["retry-after"], "7")
+
+    def test_when_none_is_ready_a_player_is_told_to_come_back(self):
+        for answer in self.played_by(*[draining] * 3)[0]:
+            self.assertEqual(answer.status, 503)
+            self.assertEqual(answer.headers["retry-after"], "1")
+            self.assertEqual(answer.json()["status"], 503)
+
+    def test_a_deletion_is_answered_by_whoever_did_it(self):
+        honest = refuse(502, "one store could not be reached\n")
+        answers, asked = self.played_by(honest, honest, honest,
+                                        ready_ones=[0, 1, 2], method="DELETE")
+        for answer in answers:
+            self.assertEqual((answer.status, answer.body),
+                             (502, b"one store could not be reached\n"))
+        self.assertEqual(sum(asked), 6)
+
+    def test_the_whole_is_ready_as_long_as_one_of_them_is(self):
+        front = self.nginx(self.fault(on_other=draining),
+                           self.fault(on_other=ready))
+        for _ in range(10):
+            self.assertEqual(get(front.port, "/readyz").status, 200)
+
     def test_fields_arrive_as_the_client_wrote_them_but_for_its_origin(self):
         one = self.fault(on_other=ready)
         front = self.nginx(one)
@@ -253,6 +315,26 @@ class Rolling(TopologyScenario):
             broadcaster.restart().wait_ready()
             wait_until(lambda b=broadcaster: self.takes_part(both, b),
                        "nginx gives it uploads again")
+
+    def test_while_one_drains_for_long_no_player_is_refused(self):
+        """Its last download goes on; everything else is played by others."""
+        one = self.topology(kinds=("file",))
+        data = payload(16 << 20)
+        object_id = self.put(one.front, data).data["id"]
+        leaving = one.broadcasters[0]
+        with Client(leaving.port, receive_buffer=65536) as player:
+            player.request("GET", f"/media/{object_id}")
+            player.take_head()
+            leaving.signal(signal.SIGTERM)
+            wait_until(lambda: leaving.log_lines("event=drain"), "it drains")
+            for first in range(0, 60000, 1000):
+                answer = get(one.front.port, f"/media/{object_id}",
+                             f"Range: bytes={first}-{first + 999}")
+                self.assertEqual(answer.status, 206, answer)
+                self.assertEqual(answer.body, data[first:first + 1000])
+            self.assertTrue(leaving.is_running())
+            self.assertEqual(player.take(len(data)), data)
+        self.assertEqual(leaving.wait(), 0)
 
     def takes_part(self, topology, broadcaster):
         self.assertEqual(self.put(topology.front, b"x").status, 201)

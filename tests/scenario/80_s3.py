@@ -3,7 +3,8 @@ import pathlib
 
 from client import Client, chunk, fetch, get, head, wait_until
 from harness import payload, sha256, slow
-from s3 import ID, MIB, PART, PATCH_TYPE, S3Scenario, rgw, swift
+from object_api import ID, PATCH_TYPE
+from s3 import MIB, PART, S3Scenario, rgw, swift
 
 SIZES = [0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1,
          100_000_003]

@@ -6,7 +6,8 @@ from client import Client, fetch, head, wait_until
 from fault_target import (early, endless_answer, interim_flood,
                           never_answer, rst_at, say, stall_at)
 from harness import payload, sha256
-from s3 import ID, MIB, PART, S3Scenario, rgw
+from object_api import ID
+from s3 import MIB, PART, S3Scenario, rgw
 from s3_peer import (access_denied, behave, error, error_in_200,
                      internal_error, lose_answer, lose_request, no_etag,
                      padded, redirect, result, row, say_xml, slow_down, slow_down_early,

@@ -3,7 +3,8 @@ import hashlib
 
 from client import LAST_CHUNK, Client, chunk, head, wait_until
 from harness import payload, slow
-from s3 import ID, IS_LONG, MIB, PART, S3Scenario, large_rgw
+from object_api import ID
+from s3 import IS_LONG, MIB, PART, S3Scenario, large_rgw
 
 LARGE = 8 << 30 if IS_LONG else 400 * MIB
 DEFAULT_PART = 8 * MIB      # READER_S3_PART_BYTES

@@ -13,8 +13,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 from fault_target import KEEP
-
-ID = "0190a000-0000-7000-8000-%012x"
+from object_api import ID, digest_value
 
 
 def etag_of(data):
@@ -57,7 +56,7 @@ def holder(data, stall_at=None, rst_at=None, fin_at=None, only=None, gate=False,
     head. status, skip: answer with another one, other bytes. lies: fields that
     are not true; "ETag", "Content_Range", …
     """
-    digest = hashlib.sha256(data).digest()
+    digest = etag_of(data)
     times = [0]
 
     def script(ex):
@@ -68,8 +67,7 @@ def holder(data, stall_at=None, rst_at=None, fin_at=None, only=None, gate=False,
             ex.gate()
         answer, first, last = extent(ex, data)
         content = data[first:last + 1]
-        fields = {"ETag": f'"{digest.hex()}"', "Repr_Digest":
-                  f"sha-256=:{base64.b64encode(digest).decode()}:"}
+        fields = {"ETag": f'"{digest}"', "Repr_Digest": digest_value(digest)}
         if is_bad:
             fields.update(lies)
             answer = status or answer

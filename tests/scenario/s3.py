@@ -13,7 +13,6 @@ rgw().gateway(), a process of its own in front of the same data.
 That a server cannot be started is an error of each test that wants it.
 """
 import atexit
-import base64
 import functools
 import hashlib
 import os
@@ -22,6 +21,7 @@ import uuid
 
 from client import Client, chunk, fetch, head, LAST_CHUNK
 from harness import IS_INSTRUMENTED, Reader, Scenario
+from object_api import PATCH_TYPE, commit, commit_digest
 from s3_peer import S3Peer
 from s3_rgw import Rgw
 from s3_servers import bring_up
@@ -30,8 +30,6 @@ from s3_swift import Swift
 IS_LONG = bool(os.environ.get("SCENARIO_LONG"))
 MIB = 1 << 20
 PART = 5 * MIB              # the smallest that S3 takes
-ID = "0190a000-0000-7000-8000-0000000000%02x"
-PATCH_TYPE = "Content-Type: application/offset+octet-stream"
 
 
 @functools.cache
@@ -133,12 +131,10 @@ class S3Reader(Reader):
             return client.response()
 
     def commit(self, object_id, data):
-        return self.commit_digest(object_id, hashlib.sha256(data).hexdigest())
+        return commit(self, object_id, data)
 
     def commit_digest(self, object_id, digest):
-        value = base64.b64encode(bytes.fromhex(digest)).decode()
-        return fetch(self.port, "POST", f"/objects/{object_id}/commit",
-                     f"Repr-Digest: sha-256=:{value}:", body=b"")
+        return commit_digest(self, object_id, digest)
 
     def append(self, object_id, offset, data):
         return fetch(self.port, "PATCH", f"/objects/{object_id}",

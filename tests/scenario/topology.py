@@ -23,7 +23,7 @@ import time
 
 import postgres
 from client import get
-from harness import BIN, PASSED_ON, ROOT, Port, Program, Reader, running
+from harness import ROOT, Port, Program, Reader, running
 
 KINDS = ("postgres", "file", "discard")
 NGINX_CONF = ROOT / "build" / "nginx"

@@ -1,11 +1,10 @@
 """The n-th allocation fails, n upward until nothing fails any more."""
-import base64
-import hashlib
 import time
 
 from client import (LAST_CHUNK, PATIENCE, Client, Closed, chunk, head,
                     wait_until)
 from harness import Scenario, payload, running_uploads, sha256
+from object_api import ID, digest_field
 from preload import FailAlloc
 
 HANG = 10.0             # seconds within which everything has to end somehow
@@ -15,7 +14,6 @@ OTHER = payload(3000, seed=62)
 CACHES = 100            # blocks that pools and caches may keep
 SOURCES = {sha256(DATA): DATA, sha256(OTHER): OTHER}
 BOUNDARY = "torn"
-ID = "0190a000-0000-7000-8000-%012x"
 
 
 def part(name, data):
@@ -290,9 +288,8 @@ class ReaderMalloc(Malloc):
                        body=data)
 
     def commit(self, object_id, data):
-        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return request(self.box.port, "POST", f"/objects/{object_id}/commit",
-                       f"Repr-Digest: sha-256=:{digest}:",
+                       digest_field(data),
                        "Upload-Metadata: title VA==,k dg==", body=b"")
 
     def store(self, object_id, data):

@@ -2,7 +2,8 @@
 import importlib
 
 from harness import payload, sha256
-from media_peer import ID, catalogue, holder, in_turn, row
+from media_peer import catalogue, holder, in_turn, row
+from object_api import ID
 
 malloc = importlib.import_module("61_malloc")
 

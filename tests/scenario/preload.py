@@ -28,6 +28,23 @@ def library(name):
     return built
 
 
+class SlowResolver:
+    """Names below .invalid are looked up until open_gate(); slow_resolver.c."""
+
+    def __init__(self, gate):
+        self.gate = gate
+        self.environment = {
+            "LD_PRELOAD": library("slow_resolver"), "SLOW_RESOLVER_GATE": gate,
+            "ASAN_OPTIONS": "verify_asan_link_order=0:"
+                            + os.environ.get("ASAN_OPTIONS", "")}
+
+    def is_asked(self):
+        return pathlib.Path(f"{self.gate}.asked").exists()
+
+    def open_gate(self):
+        self.gate.touch()
+
+
 class FailAlloc:
     """Fails allocations of one program; see fail_alloc.c."""
 
