@@ -11,7 +11,7 @@
 #define MAX_LIMIT 1000u
 #define DEFAULT_LIMIT 100u
 
-enum seat_state { SEAT_ASKED, SEAT_OK, SEAT_UNRANKED, SEAT_UNREACHABLE };
+enum seat_state { SEAT_ASKED, SEAT_OK, SEAT_UNREACHABLE };
 
 struct listing;
 
@@ -172,7 +172,6 @@ static json_t *seat_to_json(const struct seat *seat)
 	static const char *const states[] = {
 		[SEAT_ASKED] = "asked",
 		[SEAT_OK] = "ok",
-		[SEAT_UNRANKED] = "unranked",
 		[SEAT_UNREACHABLE] = "unreachable",
 	};
 
@@ -282,26 +281,9 @@ static const struct seat *refused_seat(const struct listing *l)
 	return NULL;
 }
 
-/* If one can tell how well a row matches, those that cannot have no say. */
-static void leave_out_unranked(struct listing *l)
-{
-	bool has_ranked = false;
-
-	if (l->by.sort != MEDIA_BY_SCORE)
-		return;
-	for (unsigned int i = 0; i < l->n; i++)
-		has_ranked = has_ranked || l->pages[i].ranked;
-	for (unsigned int i = 0; has_ranked && i < l->n; i++) {
-		if (l->seats[i].state != SEAT_OK || l->pages[i].ranked)
-			continue;
-		l->seats[i].state = SEAT_UNRANKED;
-		media_page_release(&l->pages[i]);
-	}
-}
-
 /*
- * A cursor of a ranked list means nothing to a reader that cannot rank: its
- * refusal counts only when nobody takes the request.
+ * A cursor may be another reader's: the refusal of one that reads them in another
+ * way counts only when nobody takes the request.
  */
 static void finish(void *arg)
 {
@@ -319,7 +301,6 @@ static void finish(void *arg)
 		media_reply_problem(l->job.x, 502, "no reader could be asked",
 				    readers_to_json(l));
 	} else {
-		leave_out_unranked(l);
 		reply_merged(l);
 	}
 }

@@ -1,8 +1,10 @@
 """Lists, search, deletion, other sites and the page: what is stored, as one."""
 import base64
 import hashlib
+import random
 import re
 
+import postgres
 from client import Client, fetch, get, wait_until
 from fault_target import not_found, refuse
 from harness import Scenario, payload, slow
@@ -120,13 +122,61 @@ class Lists(Catalogue):
             self.assertEqual([r["id"] for r in found],
                              [ID % n for n in (3, 2, 4, 1, 5)])
 
-    def test_readers_that_cannot_rank_leave_it_to_those_that_can(self):
-        ranked = [row(n, score=n / 10) for n in range(1, 6)]
-        self.peers(catalogue([row(9), row(2)]), catalogue(ranked, ranked=True))
-        page = self.page("?q=x&limit=2")
-        self.assertEqual(self.states(page), ["unranked", "ok"])
-        self.assertEqual([r["id"] for r in self.walk("q=x", 2)],
-                         [ID % n for n in (5, 4, 3, 2, 1)])
+    def test_matches_of_readers_that_cannot_rank_are_found_too(self):
+        """What only they hold; their score is 1."""
+        ranked = [row(n, score=s) for n, s in ((1, 1.0), (4, 0.75), (5, 0.5))]
+        self.peers(catalogue([row(9), row(2), row(1)]),
+                   catalogue(ranked, ranked=True))
+        for limit in (1, 2, 3, 100):
+            self.assertEqual([r["id"] for r in self.walk("q=x", limit)],
+                             [ID % n for n in (1, 2, 9, 4, 5)])
+        self.assertEqual(self.states(self.page("?q=x")), ["ok", "ok"])
+
+    def test_real_stores_of_both_kinds_are_paged_through_by_relevance(self):
+        server = postgres.shared()
+        boxes = [self.reader(READER_STORE="postgres",
+                             **server.create_database().env())
+                 for _ in range(2)]
+        boxes.append(self.reader())
+        self.front = self.broadcaster(boxes)
+        words = ("summer", "sumer", "summers", "simmer", "hammer", "rain")
+        dice, wanted = random.Random(3), {}
+        for number in range(40):
+            first, second = dice.sample(words, 2)
+            name = f"{first} {second} {number // 5}.mp3"
+            holders = [b for b in boxes if dice.random() < 0.5] or [boxes[2]]
+            for box in holders:
+                self.store(box, ID % number, b"%d" % number, name)
+            if "summer" in name:
+                wanted[ID % number] = {b.name for b in holders}
+        whole = self.page("?q=summer&limit=1000")["media"]
+        exact = [r for r in whole if r["score"] == 1]
+        self.assertEqual([(r["id"], set(r["copies"])) for r in exact],
+                         sorted(wanted.items()))
+        self.assertGreater(len(whole), len(exact), "no similar word is found")
+        self.assertEqual(whole, sorted(whole,
+                                       key=lambda r: (-r["score"], r["id"])))
+        for limit in (1, 2, 3, 7):
+            self.assertEqual(self.walk("q=summer", limit), whole)
+
+    def test_a_list_that_a_file_store_began_goes_on_with_a_database(self):
+        server = postgres.shared()
+        base = self.reader(READER_STORE="postgres",
+                           **server.create_database().env())
+        box = self.reader()
+        self.front = self.broadcaster([box, base])
+        for number in range(8):
+            for reader in (box, base) if number < 6 else (base,):
+                self.store(reader, ID % number, b"x", f"summer {number}")
+        base.kill()
+        page = self.page("?q=summer&limit=2")
+        self.assertEqual(self.states(page), ["ok", "unreachable"])
+        base.restart().wait_ready()
+        page = self.page(f"?q=summer&limit=100&after={page['next']}")
+        self.assertEqual(self.states(page), ["ok", "ok"])
+        self.assertEqual([r["id"] for r in page["media"]],
+                         [ID % n for n in range(2, 8)])
+        base.may_fail = False
 
     def test_a_reader_that_refuses_a_cursor_of_others_does_not_count(self):
         ranked = [row(n, score=n / 10) for n in range(1, 6)]
