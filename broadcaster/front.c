@@ -54,6 +54,7 @@ static int init_front(struct front *f, struct err *err)
 		.ca_file = s->ca_file,
 		.proxy = s->proxy,
 		.send_buffer = s->send_buffer,
+		.receive_buffer = s->receive_buffer,
 		.max_idle = 64,
 		.idle_ms = 15000,
 	};
