@@ -1,7 +1,10 @@
 #include "broadcaster/media_list.h"
 
+#include "broadcaster/access.h"
 #include "broadcaster/media_job.h"
 #include "broadcaster/media_merge.h"
+#include "broadcaster/ticket.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +25,7 @@ struct seat {
 	struct http_call *call;		/* NULL when it has answered */
 	size_t limit;			/* rows it is asked for */
 	enum seat_state state;
-	bool is_refused;		/* with 400: the request is wrong */
+	int refusal;			/* 400, 414: the request is wrong; 0 */
 	struct err err;
 };
 
@@ -199,12 +202,19 @@ static const char *text_of(const json_t *row, const char *key)
 	return text ? text : "";
 }
 
-/* Where the object is played. */
-static void add_url(json_t *row)
+/* Where the object is played, also by those who have no token. */
+static void add_url(const struct listing *l, json_t *row)
 {
-	char url[sizeof("/media/") + UUID_TEXT_SIZE];
+	const struct broadcaster_settings *s = l->job.front->settings;
+	const char *id = text_of(row, "id");
+	char url[sizeof("/media/?ticket=") + UUID_TEXT_SIZE + TICKET_SIZE];
+	char ticket[TICKET_SIZE];
 
-	snprintf(url, sizeof(url), "/media/%s", text_of(row, "id"));
+	snprintf(url, sizeof(url), "/media/%s", id);
+	if (access_is_private(s)) {
+		ticket_write(s->token, id, clock_wall_ms(), ticket);
+		snprintf(url, sizeof(url), "/media/%s?ticket=%s", id, ticket);
+	}
 	(void)json_object_set_new(row, "url", json_string(url));
 }
 
@@ -242,7 +252,7 @@ static void reply_list(struct listing *l, json_t *rows,
 	json_t *row;
 
 	json_array_foreach(rows, i, row)
-		add_url(row);
+		add_url(l, row);
 	media_reply_json(l->job.x, 200,
 			 json_pack("{s:o, s:o, s:o}", "media", rows, "next",
 				   end->more ? json_string(end->cursor) :
@@ -276,7 +286,7 @@ static unsigned int count_ok(const struct listing *l)
 static const struct seat *refused_seat(const struct listing *l)
 {
 	for (unsigned int i = 0; i < l->n; i++)
-		if (l->seats[i].is_refused)
+		if (l->seats[i].refusal)
 			return &l->seats[i];
 	return NULL;
 }
@@ -295,7 +305,7 @@ static void finish(void *arg)
 		return;
 	l->is_answered = true;
 	if (refused && (!l->has_after || count_ok(l) == 0)) {
-		err_set(&err, ERR_CLIENT, "%s", refused->err.text);
+		err_set_status(&err, refused->refusal, "%s", refused->err.text);
 		http_reply_problem(l->job.x, &err);
 	} else if (count_ok(l) == 0) {
 		media_reply_problem(l->job.x, 502, "no reader could be asked",
@@ -312,10 +322,11 @@ static void refuse(struct seat *seat, const struct http_call_result *result)
 	char text[sizeof(seat->err.text)];
 
 	seat->state = SEAT_UNREACHABLE;
-	seat->is_refused = result->status == 400;
+	if (result->status == 400 || result->status == 414)
+		seat->refusal = result->status;
 	if (err_is_set(&result->err))
 		snprintf(text, sizeof(text), "%s", result->err.text);
-	else if (!seat->is_refused ||
+	else if (!seat->refusal ||
 		 !reply_sentence(result->body, text, sizeof(text)))
 		reply_reason_of(result->status, result->body, text,
 				sizeof(text));

@@ -268,6 +268,16 @@ class Lists(Catalogue):
             self.assertEqual(answer.status, 400, query)
             self.assertIn(query.split("=")[0], answer.json()["detail"])
 
+    def test_a_query_that_is_too_long_is_the_clients_fault(self):
+        """Wherever it is noticed: what readers are sent is longer than what came."""
+        box = self.reader()
+        self.front = self.broadcaster([box])
+        seen = set()
+        for n in (1025, 8150, 8160, 8170, 8180, 8190, 9000):
+            for path in ("/media", "/api/songs"):
+                seen.add(self.ask("?q=" + "x" * n, path).status)
+        self.assertEqual(seen, {400, 414})
+
     def test_a_client_that_goes_away_is_forgotten(self):
         def gated(ex):
             ex.gate()
@@ -397,6 +407,50 @@ class Access(Catalogue):
         answer = fetch(self.front.port, "DELETE", f"/media/{ID % 1}")
         self.assertEqual(answer.status, 401)
         self.assertEqual(self.ask("", "/broadcast").status, 401)
+
+    def test_players_without_a_token_play_by_the_urls_of_the_list(self):
+        """And with any instance that has the same token."""
+        box = self.reader()
+        both = [self.broadcaster([box], BROADCASTER_TOKEN="secret")
+                for _ in range(2)]
+        self.front = both[0]
+        auth = "Authorization: Bearer secret"
+        ids = [self.put(both[0], data, auth).data["id"]
+               for data in (b"one", b"two")]
+        urls = [r["url"] for r in self.ask("", "/media", auth).json()["media"]]
+        for front in both:
+            for url, data in zip(urls, (b"one", b"two")):
+                answer = get(front.port, url)
+                self.assertEqual((answer.status, answer.body), (200, data))
+                self.assertEqual(answer.headers["cache-control"],
+                                 "private, no-cache")
+                answer = get(front.port, url + "&download=1",
+                             "Range: bytes=1-1")
+                self.assertEqual((answer.status, answer.body),
+                                 (206, data[1:2]))
+                answer = fetch(front.port, "HEAD", url)
+                self.assertEqual(answer.status, 200)
+        self.assert_good_for_nothing_else(urls[0], ids[1])
+        for front in both:
+            self.assertNotIn("ticket", front.log())
+
+    def assert_good_for_nothing_else(self, url, other):
+        ticket = url.partition("?")[2]
+        bad = url[:-1] + ("A" if url[-1] != "A" else "B")
+        for method, path in (("GET", f"/media/{other}?{ticket}"),
+                             ("GET", f"/media?{ticket}"), ("GET", bad),
+                             ("GET", f"/api/songs?{ticket}"),
+                             ("GET", f"/broadcast?{ticket}"),
+                             ("DELETE", url)):
+            answer = fetch(self.front.port, method, path)
+            self.assertEqual(answer.status, 401, (method, path))
+
+    def test_urls_have_no_ticket_where_none_is_needed(self):
+        for settings in ({}, {"BROADCASTER_TOKEN": "secret",
+                              "BROADCASTER_PUBLIC_MEDIA": "true"}):
+            self.peers(catalogue([row(1)]), **settings)
+            self.assertEqual(self.page()["media"][0]["url"],
+                             f"/media/{ID % 1}")
 
     def test_what_needs_a_token_is_private_to_caches(self):
         for public, wanted in (("true", "no-cache"),
