@@ -25,6 +25,7 @@ struct seat {
 	struct http_call *call;		/* NULL when it has answered */
 	size_t limit;			/* rows it is asked for */
 	enum seat_state state;
+	bool is_hurried;		/* it did not answer lately */
 	int refusal;			/* 400, 414: the request is wrong; 0 */
 	struct err err;
 };
@@ -339,6 +340,8 @@ static void read_answer(struct listing *l, struct seat *seat,
 	struct media_page *page = &l->pages[seat - l->seats];
 
 	page->reader = seat->outlet->target->name;
+	if (result->status == 0 && !seat->is_hurried)
+		outlet_shun(seat->outlet, loop_now_ms(l->job.front->loop));
 	if (err_is_set(&result->err) || result->status != 200)
 		refuse(seat, result);
 	else if (media_page_read(page, result->body, l->by, &seat->err) < 0)
@@ -366,6 +369,21 @@ static void on_answer(void *owner, struct http_call *call,
 		loop_defer(l->job.front->loop, &l->finish, finish, l);
 }
 
+/*
+ * Not all lists wait for a reader that hangs. Having failed to answer in a hurry
+ * is not held against one that is merely slow.
+ */
+static uint64_t time_for(struct listing *l, struct seat *seat)
+{
+	struct front *front = l->job.front;
+	const struct broadcaster_settings *s = front->settings;
+
+	seat->is_hurried = s->media_ask_ms < s->connect_timeout_ms &&
+			   outlet_is_shy(seat->outlet,
+					 loop_now_ms(front->loop));
+	return seat->is_hurried ? s->media_ask_ms : s->connect_timeout_ms;
+}
+
 static void ask(struct listing *l, struct seat *seat)
 {
 	struct front *front = l->job.front;
@@ -375,7 +393,7 @@ static void ask(struct listing *l, struct seat *seat)
 		path = NULL;
 	if (path)
 		seat->call = media_call(front, seat->outlet, "GET", path,
-					front->settings->connect_timeout_ms,
+					time_for(l, seat),
 					MAX_ANSWER, on_answer, seat);
 	free(path);
 	if (seat->call) {

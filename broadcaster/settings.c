@@ -70,7 +70,7 @@ const struct config_row broadcaster_config[] = {
 	       1000000, "", "Playbacks at a time; more get 503 and Retry-After."),
 	MS("BROADCASTER_MEDIA_ASK_MS", media_ask_ms, "1000", 10,
 	   "Time for a reader to begin its answer to a player before another "
-	   "one is asked as well."),
+	   "one is asked as well; and to answer a list when it lately did not."),
 	MS("BROADCASTER_MEDIA_STALL_MS", media_stall_ms, "5000", 100,
 	   "Time without a byte from a reader after which a playback goes on "
 	   "from another one."),

@@ -198,6 +198,20 @@ class Lists(Catalogue):
         self.assertIn("connect", page["readers"][0]["error"])
         self.assertEqual(len(page["media"]), 1)
 
+    def test_not_every_list_waits_for_a_reader_that_hangs(self):
+        def gated(ex):
+            ex.gate()
+        self.peers(gated, catalogue([row(1)]), BROADCASTER_MEDIA_ASK_MS=50,
+                   BROADCASTER_CONNECT_TIMEOUT_MS=800)
+        waited = []
+        for _ in range(3):
+            page = self.page()
+            self.assertEqual(self.states(page), ["unreachable", "ok"])
+            self.assertEqual(len(page["media"]), 1)
+            waited.append(re.search(r"within (\d+) ms",
+                                    page["readers"][0]["error"]).group(1))
+        self.assertEqual(waited, ["800", "50", "50"])
+
     def test_no_reader_at_all_is_an_error(self):
         self.front = self.broadcaster([f"127.0.0.1:{self.dead_port()}"])
         answer = self.ask()
