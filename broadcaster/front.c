@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#define SHY_MS 5000u
+
 static struct metric *target_counter(const struct target *t, const char *name,
 				     const char *help)
 {
@@ -54,6 +56,7 @@ static int init_front(struct front *f, struct err *err)
 		.ca_file = s->ca_file,
 		.proxy = s->proxy,
 		.send_buffer = s->send_buffer,
+		.receive_buffer = s->receive_buffer,
 		.max_idle = 64,
 		.idle_ms = 15000,
 	};
@@ -130,6 +133,16 @@ void front_free(struct front **fp)
 	reply_pool_release(&f->replies);
 	loop_free(&f->loop);
 	free(f);
+}
+
+void outlet_shun(struct outlet *outlet, uint64_t now_ms)
+{
+	outlet->shy_until_ms = now_ms + SHY_MS;
+}
+
+bool outlet_is_shy(const struct outlet *outlet, uint64_t now_ms)
+{
+	return outlet->shy_until_ms > now_ms;
 }
 
 struct ring *front_take_ring(struct front *f)

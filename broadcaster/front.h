@@ -28,7 +28,7 @@ struct outlet {
 	bool is_tls;
 	struct http_origin *origin;	/* owned */
 	struct metric *sent_bytes, *committed, *failed, *detached;
-	uint64_t shy_until_ms;		/* players ask it last until then */
+	uint64_t shy_until_ms;		/* see outlet_shun() */
 };
 
 /* What all threads share; lives as long as the process. */
@@ -82,6 +82,15 @@ void front_close(struct front *front);
 
 /* Free *front and null it, closed or never listening. */
 void front_free(struct front **front);
+
+/*
+ * It lately did not answer: for some seconds players ask it after all others,
+ * and lists do not wait for it as long.
+ */
+void outlet_shun(struct outlet *outlet, uint64_t now_ms);
+
+/* Is that so now? */
+bool outlet_is_shy(const struct outlet *outlet, uint64_t now_ms);
 
 /* A ring for an upload, at position 0, or NULL when out of memory. */
 struct ring *front_take_ring(struct front *front);

@@ -203,6 +203,20 @@ static void client_is_gone(struct ingest *in, const char *how)
 
 /* ---- objects ------------------------------------------------------------- */
 
+/* C0, DEL, and C1: U+0080 to U+009F, which in UTF-8 begin with C2. */
+static bool has_control(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.ptr[i];
+
+		if (c < 0x20 || c == 0x7f ||
+		    (c == 0xc2 && i + 1 < name.len &&
+		     (unsigned char)name.ptr[i + 1] < 0xa0))
+			return true;
+	}
+	return false;
+}
+
 int object_name_check(const char *name, struct err *err)
 {
 	struct span s = span_of(name);
@@ -211,10 +225,9 @@ int object_name_check(const char *name, struct err *err)
 		return err_set(err, ERR_CLIENT,
 			       "a name is UTF-8 of at most %d bytes",
 			       OBJECT_NAME_SIZE - 1);
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
-			return err_set(err, ERR_CLIENT,
-				       "a name holds no control characters");
+	if (has_control(s))
+		return err_set(err, ERR_CLIENT,
+			       "a name holds no control characters");
 	if (memchr(name, '/', s.len) || memchr(name, '\\', s.len) ||
 	    !strcmp(name, ".") || !strcmp(name, ".."))
 		return err_set(err, ERR_CLIENT,

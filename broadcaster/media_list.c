@@ -1,7 +1,10 @@
 #include "broadcaster/media_list.h"
 
+#include "broadcaster/access.h"
 #include "broadcaster/media_job.h"
 #include "broadcaster/media_merge.h"
+#include "broadcaster/ticket.h"
+#include "common/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +14,7 @@
 #define MAX_LIMIT 1000u
 #define DEFAULT_LIMIT 100u
 
-enum seat_state { SEAT_ASKED, SEAT_OK, SEAT_UNRANKED, SEAT_UNREACHABLE };
+enum seat_state { SEAT_ASKED, SEAT_OK, SEAT_UNREACHABLE };
 
 struct listing;
 
@@ -22,7 +25,8 @@ struct seat {
 	struct http_call *call;		/* NULL when it has answered */
 	size_t limit;			/* rows it is asked for */
 	enum seat_state state;
-	bool is_refused;		/* with 400: the request is wrong */
+	bool is_hurried;		/* it did not answer lately */
+	int refusal;			/* 400, 414: the request is wrong; 0 */
 	struct err err;
 };
 
@@ -172,7 +176,6 @@ static json_t *seat_to_json(const struct seat *seat)
 	static const char *const states[] = {
 		[SEAT_ASKED] = "asked",
 		[SEAT_OK] = "ok",
-		[SEAT_UNRANKED] = "unranked",
 		[SEAT_UNREACHABLE] = "unreachable",
 	};
 
@@ -200,12 +203,19 @@ static const char *text_of(const json_t *row, const char *key)
 	return text ? text : "";
 }
 
-/* Where the object is played. */
-static void add_url(json_t *row)
+/* Where the object is played, also by those who have no token. */
+static void add_url(const struct listing *l, json_t *row)
 {
-	char url[sizeof("/media/") + UUID_TEXT_SIZE];
+	const struct broadcaster_settings *s = l->job.front->settings;
+	const char *id = text_of(row, "id");
+	char url[sizeof("/media/?ticket=") + UUID_TEXT_SIZE + TICKET_SIZE];
+	char ticket[TICKET_SIZE];
 
-	snprintf(url, sizeof(url), "/media/%s", text_of(row, "id"));
+	snprintf(url, sizeof(url), "/media/%s", id);
+	if (access_is_private(s)) {
+		ticket_write(s->token, id, clock_wall_ms(), ticket);
+		snprintf(url, sizeof(url), "/media/%s?ticket=%s", id, ticket);
+	}
 	(void)json_object_set_new(row, "url", json_string(url));
 }
 
@@ -243,7 +253,7 @@ static void reply_list(struct listing *l, json_t *rows,
 	json_t *row;
 
 	json_array_foreach(rows, i, row)
-		add_url(row);
+		add_url(l, row);
 	media_reply_json(l->job.x, 200,
 			 json_pack("{s:o, s:o, s:o}", "media", rows, "next",
 				   end->more ? json_string(end->cursor) :
@@ -277,31 +287,14 @@ static unsigned int count_ok(const struct listing *l)
 static const struct seat *refused_seat(const struct listing *l)
 {
 	for (unsigned int i = 0; i < l->n; i++)
-		if (l->seats[i].is_refused)
+		if (l->seats[i].refusal)
 			return &l->seats[i];
 	return NULL;
 }
 
-/* If one can tell how well a row matches, those that cannot have no say. */
-static void leave_out_unranked(struct listing *l)
-{
-	bool has_ranked = false;
-
-	if (l->by.sort != MEDIA_BY_SCORE)
-		return;
-	for (unsigned int i = 0; i < l->n; i++)
-		has_ranked = has_ranked || l->pages[i].ranked;
-	for (unsigned int i = 0; has_ranked && i < l->n; i++) {
-		if (l->seats[i].state != SEAT_OK || l->pages[i].ranked)
-			continue;
-		l->seats[i].state = SEAT_UNRANKED;
-		media_page_release(&l->pages[i]);
-	}
-}
-
 /*
- * A cursor of a ranked list means nothing to a reader that cannot rank: its
- * refusal counts only when nobody takes the request.
+ * A cursor may be another reader's: the refusal of one that reads them in another
+ * way counts only when nobody takes the request.
  */
 static void finish(void *arg)
 {
@@ -313,13 +306,12 @@ static void finish(void *arg)
 		return;
 	l->is_answered = true;
 	if (refused && (!l->has_after || count_ok(l) == 0)) {
-		err_set(&err, ERR_CLIENT, "%s", refused->err.text);
+		err_set_status(&err, refused->refusal, "%s", refused->err.text);
 		http_reply_problem(l->job.x, &err);
 	} else if (count_ok(l) == 0) {
 		media_reply_problem(l->job.x, 502, "no reader could be asked",
 				    readers_to_json(l));
 	} else {
-		leave_out_unranked(l);
 		reply_merged(l);
 	}
 }
@@ -331,10 +323,11 @@ static void refuse(struct seat *seat, const struct http_call_result *result)
 	char text[sizeof(seat->err.text)];
 
 	seat->state = SEAT_UNREACHABLE;
-	seat->is_refused = result->status == 400;
+	if (result->status == 400 || result->status == 414)
+		seat->refusal = result->status;
 	if (err_is_set(&result->err))
 		snprintf(text, sizeof(text), "%s", result->err.text);
-	else if (!seat->is_refused ||
+	else if (!seat->refusal ||
 		 !reply_sentence(result->body, text, sizeof(text)))
 		reply_reason_of(result->status, result->body, text,
 				sizeof(text));
@@ -347,6 +340,8 @@ static void read_answer(struct listing *l, struct seat *seat,
 	struct media_page *page = &l->pages[seat - l->seats];
 
 	page->reader = seat->outlet->target->name;
+	if (result->status == 0 && !seat->is_hurried)
+		outlet_shun(seat->outlet, loop_now_ms(l->job.front->loop));
 	if (err_is_set(&result->err) || result->status != 200)
 		refuse(seat, result);
 	else if (media_page_read(page, result->body, l->by, &seat->err) < 0)
@@ -374,6 +369,21 @@ static void on_answer(void *owner, struct http_call *call,
 		loop_defer(l->job.front->loop, &l->finish, finish, l);
 }
 
+/*
+ * Not all lists wait for a reader that hangs. Having failed to answer in a hurry
+ * is not held against one that is merely slow.
+ */
+static uint64_t time_for(struct listing *l, struct seat *seat)
+{
+	struct front *front = l->job.front;
+	const struct broadcaster_settings *s = front->settings;
+
+	seat->is_hurried = s->media_ask_ms < s->connect_timeout_ms &&
+			   outlet_is_shy(seat->outlet,
+					 loop_now_ms(front->loop));
+	return seat->is_hurried ? s->media_ask_ms : s->connect_timeout_ms;
+}
+
 static void ask(struct listing *l, struct seat *seat)
 {
 	struct front *front = l->job.front;
@@ -383,7 +393,7 @@ static void ask(struct listing *l, struct seat *seat)
 		path = NULL;
 	if (path)
 		seat->call = media_call(front, seat->outlet, "GET", path,
-					front->settings->connect_timeout_ms,
+					time_for(l, seat),
 					MAX_ANSWER, on_answer, seat);
 	free(path);
 	if (seat->call) {

@@ -2,7 +2,9 @@
  * media_list.h - what all readers hold, as one list: GET /media, GET /api/songs
  *
  * All readers are asked at once for a page of the same size behind the same
- * cursor; their pages are merged (media_merge.h). Memory is bounded: an answer
+ * cursor; their pages are merged (media_merge.h). One that did not answer within
+ * BROADCASTER_CONNECT_TIMEOUT_MS has for some seconds only BROADCASTER_MEDIA_ASK_MS.
+ * Memory is bounded: an answer
  * may be 1 MiB, a reader whose page is longer is asked for half as many rows;
  * and 16 lists are made at a time, more get 503.
  */

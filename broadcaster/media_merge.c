@@ -109,7 +109,6 @@ static int read_page(struct media_page *page, struct media_order_by by,
 	json_t *rows = json_object_get(page->root, "objects");
 
 	page->next = json_string_value(json_object_get(page->root, "next"));
-	page->ranked = json_is_true(json_object_get(page->root, "ranked"));
 	if (!json_is_array(rows))
 		return err_set(err, ERR_TARGET,
 			       "sent no list of objects: is it a reader?");

@@ -37,7 +37,6 @@ struct media_page {
 	size_t n;
 	size_t at;		/* rows before this one have been merged */
 	const char *next;	/* its cursor, or NULL on its last page */
-	bool ranked;		/* it knows how well a row matches */
 };
 
 /*

@@ -1,5 +1,6 @@
 #include "broadcaster/media_play.h"
 
+#include "broadcaster/access.h"
 #include "broadcaster/media_job.h"
 #include "broadcaster/media_order.h"
 #include "broadcaster/media_quest.h"
@@ -153,13 +154,6 @@ static void on_abort(struct media_job *job, const struct err *why)
 
 /* ---- answers -------------------------------------------------------------- */
 
-static bool is_private(const struct playback *p)
-{
-	const struct broadcaster_settings *s = p->job.front->settings;
-
-	return *s->token && !s->public_media;
-}
-
 static bool has_content(const struct playback *p)
 {
 	return p->facts.status == 200 || p->facts.status == 206;
@@ -200,7 +194,8 @@ static void begin(struct playback *p)
 				    .headers = f.fields };
 
 	p->status = p->facts.status;
-	media_fields_init(&f, &p->facts, p->is_download, is_private(p));
+	media_fields_init(&f, &p->facts, p->is_download,
+			  access_is_private(p->job.front->settings));
 	reply.n_headers = f.n;
 	if (has_content(p))
 		reply.content_type = p->facts.content_type;

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-#define SHY_MS 5000u	/* how long a reader that did not answer comes last */
-
 static uint64_t now_ms(const struct quest *q)
 {
 	return loop_now_ms(q->front->loop);
@@ -45,8 +43,7 @@ void quest_free(struct quest **qp)
 /* It is not asked first for some seconds. */
 static void shun(struct quest_seat *seat)
 {
-	seat->ask.outlet->shy_until_ms =
-		loop_now_ms(seat->ask.front->loop) + SHY_MS;
+	outlet_shun(seat->ask.outlet, loop_now_ms(seat->ask.front->loop));
 }
 
 void quest_begin(struct quest *q, const char *conditions, unsigned int failed)
@@ -59,7 +56,7 @@ void quest_begin(struct quest *q, const char *conditions, unsigned int failed)
 	for (unsigned int i = 0; i < q->n; i++) {
 		struct quest_seat *seat = &q->seats[i];
 
-		is_shy[i] = seat->ask.outlet->shy_until_ms > now_ms(q);
+		is_shy[i] = outlet_is_shy(seat->ask.outlet, now_ms(q));
 		if (seat->outcome != QUEST_ABSENT)
 			seat->outcome = QUEST_NEW;
 		ask_close(&seat->ask);

@@ -40,7 +40,10 @@ static void serve_object(struct front *front, struct http_exchange *x,
 		access_refuse_method(x, "GET, HEAD, DELETE");
 		return;
 	}
-	if (!access_check(front, x, is_get(x)) || !has_readers(front, x))
+	if (is_delete ? !access_check(front, x, false) :
+			!access_check_play(front, x, rest))
+		return;
+	if (!has_readers(front, x))
 		return;
 	if (!uuid_is_valid(rest) || !span_to_string(rest, id, sizeof(id)))
 		refuse(x, 400, "an object's id is a UUID in lower case");

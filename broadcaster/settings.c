@@ -51,7 +51,8 @@ const struct config_row broadcaster_config[] = {
 	       "Kernel send buffer of each target; 0 = system's."),
 	NUMBER(CONFIG_SIZE, "BROADCASTER_RECEIVE_BUFFER", receive_buffer,
 	       "256K", 0, 67108864, "bytes",
-	       "Kernel receive buffer of each client; 0 = system's."),
+	       "Kernel receive buffer of each client, and of each reader that "
+	       "is played from; 0 = system's."),
 	MS("BROADCASTER_HEAD_TIMEOUT_MS", head_timeout_ms, "10000", 100,
 	   "Time for a request's head to arrive."),
 	MS("BROADCASTER_IDLE_TIMEOUT_MS", idle_timeout_ms, "60000", 100,
@@ -69,7 +70,7 @@ const struct config_row broadcaster_config[] = {
 	       1000000, "", "Playbacks at a time; more get 503 and Retry-After."),
 	MS("BROADCASTER_MEDIA_ASK_MS", media_ask_ms, "1000", 10,
 	   "Time for a reader to begin its answer to a player before another "
-	   "one is asked as well."),
+	   "one is asked as well; and to answer a list when it lately did not."),
 	MS("BROADCASTER_MEDIA_STALL_MS", media_stall_ms, "5000", 100,
 	   "Time without a byte from a reader after which a playback goes on "
 	   "from another one."),

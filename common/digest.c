@@ -168,6 +168,12 @@ void digest_hmac(struct span key, struct span text,
 	digest_once(parts, 2, mac);
 }
 
+bool digest_eq_secret(struct span a, struct span b)
+{
+	return a.len == b.len &&
+	       (a.len == 0 || CRYPTO_memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
 void digest_md5(struct span data, unsigned char bytes[DIGEST_MD5_BYTES])
 {
 	MD5_CTX md5;

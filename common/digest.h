@@ -52,6 +52,9 @@ void digest_to_hex(const unsigned char *bytes, size_t n, char *hex);
 void digest_hmac(struct span key, struct span text,
 		 unsigned char mac[DIGEST_SHA256_BYTES]);
 
+/* The same bytes? How long it takes does not tell where they differ. */
+bool digest_eq_secret(struct span a, struct span b);
+
 /* MD5, for what only knows that; it proves nothing against an attacker. */
 void digest_md5(struct span data, unsigned char bytes[DIGEST_MD5_BYTES]);
 

@@ -246,6 +246,7 @@ static bool client_init(struct http_client *client,
 	const char *ca_file = or_empty(settings->ca_file);
 
 	client->send_buffer = settings->send_buffer;
+	client->receive_buffer = settings->receive_buffer;
 	client->max_idle = settings->max_idle;
 	client->idle_ms = settings->idle_ms;
 	client->proxy = strdup(or_empty(settings->proxy));

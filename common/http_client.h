@@ -48,6 +48,7 @@ struct http_client_settings {
 	const char *ca_file;	/* PEM of trusted CAs; NULL or "" = the system's */
 	const char *proxy;	/* "http://host:port"; NULL or "" = none */
 	size_t send_buffer;	/* SO_SNDBUF of links in bytes; 0 = system's */
+	size_t receive_buffer;	/* and SO_RCVBUF */
 	size_t max_idle;	/* idle links kept for each origin */
 	uint64_t idle_ms;	/* and for how long */
 };

@@ -52,6 +52,7 @@ struct http_client {
 	char *ca_file; /* NULL: libcurl's default file */
 	char *proxy;   /* "": none */
 	size_t send_buffer;
+	size_t receive_buffer;
 	size_t max_idle;
 	uint64_t idle_ms;
 	size_t n_origins;

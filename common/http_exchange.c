@@ -1,7 +1,8 @@
 #include "common/http_server_impl.h"
 
+#include "common/digest.h"
+
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -234,8 +235,7 @@ bool http_is_authorized(const struct http_exchange *x, const char *token)
 		return false;
 	given = span_trim(span_make(value.ptr + scheme.len,
 				    value.len - scheme.len));
-	return wanted.len > 0 && given.len == wanted.len &&
-	       CRYPTO_memcmp(given.ptr, wanted.ptr, wanted.len) == 0;
+	return wanted.len > 0 && digest_eq_secret(given, wanted);
 }
 
 /* ---- the rate clock ------------------------------------------------------ */

@@ -388,20 +388,28 @@ void http_link_on_done(void *owner, CURLcode code)
 	tell_later(link);
 }
 
+/* A wish: the kernel bounds it, and a refusal changes no result. */
+static void set_buffer(int fd, int option, size_t bytes)
+{
+	int size = bytes < INT_MAX ? (int)bytes : INT_MAX;
+
+	if (size > 0)
+		(void)setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size));
+}
+
 /* CURLOPT_OPENSOCKETFUNCTION */
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose,
 				    struct curl_sockaddr *address)
 {
 	const struct http_link *link = arg;
-	size_t bytes = link->origin->client->send_buffer;
-	int size = bytes < INT_MAX ? (int)bytes : INT_MAX;
+	const struct http_client *client = link->origin->client;
 	curl_socket_t fd = http_client_socket(address);
 
 	(void)purpose;
-	/* A wish: the kernel bounds it, and a refusal changes no result. */
-	if (fd != CURL_SOCKET_BAD && size > 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size,
-				 sizeof(size));
+	if (fd == CURL_SOCKET_BAD)
+		return fd;
+	set_buffer(fd, SO_SNDBUF, client->send_buffer);
+	set_buffer(fd, SO_RCVBUF, client->receive_buffer);
 	return fd;
 }
 

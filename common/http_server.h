@@ -37,6 +37,9 @@
 struct http_server;
 struct http_exchange;
 
+/* Of an answer, that the kernel takes while the client takes nothing. */
+#define HTTP_UNSENT_BYTES (256 * 1024)
+
 /* A time of 0 is no limit; so is a count of 0, unless it says otherwise. */
 struct http_server_settings {
 	struct address address;

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/port_check.h"
 
 #include "reader/expiry.h"
 #include "reader/routes.h"
@@ -315,6 +316,8 @@ static int open_servers(struct app *app, struct err *err)
 {
 	struct http_server_settings settings = server_settings(app);
 
+	if (port_check_free(&settings.address, err) < 0)
+		return -1;
 	for (unsigned int i = 0; i < app->n_threads; i++) {
 		struct app_thread *t = &app->threads[i];
 

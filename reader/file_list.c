@@ -215,11 +215,13 @@ static int list_by_id(struct file_layout *layout, struct store_list *list)
 
 void file_list(struct file_layout *layout, struct store_list *list)
 {
-	int errnum;
+	int errnum = 0;
 
 	list->rows = calloc(list->limit, sizeof(*list->rows));
 	if (!list->rows)
 		errnum = ENOMEM;
+	else if (list_is_over(list))
+		list->n_rows = 0;
 	else if (list_is_by_id(list))
 		errnum = list_by_id(layout, list);
 	else

@@ -4,6 +4,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+/* The key of every match by relevance: it grows as the score falls. */
+#define MATCH_KEY "-1"
 
 /* In the "C" locale, which we never leave, strcasestr(3) folds ASCII only. */
 static bool has_query(const struct object *object, const char *query)
@@ -81,6 +85,12 @@ int list_compare(const struct store_list *list, const struct object *a,
 	return compare_keys(list, &left, &right);
 }
 
+bool list_is_over(const struct store_list *list)
+{
+	return list->sort == STORE_BY_RELEVANCE && list->after[0] &&
+	       strtod(list->after_key, NULL) > strtod(MATCH_KEY, NULL);
+}
+
 bool list_is_behind(const struct store_list *list, const struct object *object)
 {
 	struct row_key cursor = { list->after_key, 0, list->after };
@@ -88,6 +98,8 @@ bool list_is_behind(const struct store_list *list, const struct object *object)
 
 	if (!list->after[0])
 		return true;
+	if (list_is_over(list))
+		return false;
 	if (list->sort == STORE_BY_SIZE &&
 	    !http1_parse_u64(span_of(list->after_key), &cursor.size))
 		return false;
@@ -108,5 +120,5 @@ void list_finish(struct store_list *list)
 		snprintf(list->last_key, sizeof(list->last_key), "%" PRIu64,
 			 last->size);
 	else if (list->sort == STORE_BY_RELEVANCE)
-		snprintf(list->last_key, sizeof(list->last_key), "1");
+		snprintf(list->last_key, sizeof(list->last_key), MATCH_KEY);
 }

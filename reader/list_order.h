@@ -2,8 +2,8 @@
  * list_order.h - which objects a list wants, and in which order
  *
  * For stores that have no index and look at one description after the other.
- * Such a store finds every match equally relevant, so that relevance means the
- * order of ids. Pure but for the types.
+ * To such a store every match contains the query and has the score 1, so that
+ * relevance means the order of ids. Pure but for the types.
  */
 #ifndef READER_LIST_ORDER_H
 #define READER_LIST_ORDER_H
@@ -23,6 +23,12 @@ int list_compare(const struct store_list *list, const struct object *a,
 
 /* Does it stand behind the last row of the page before? */
 bool list_is_behind(const struct store_list *list, const struct object *object);
+
+/*
+ * Does the page begin behind the last possible match? A cursor may be another
+ * store's, and of a row that matches worse than those of such a store can.
+ */
+bool list_is_over(const struct store_list *list);
 
 /* Do the ids alone make the order? */
 bool list_is_by_id(const struct store_list *list);

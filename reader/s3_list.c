@@ -307,7 +307,12 @@ static void next_batch(struct listing *l)
 
 static void run_list(void *arg)
 {
-	ask_keys(arg);
+	struct listing *l = arg;
+
+	if (list_is_over(l->list))
+		end(l);
+	else
+		ask_keys(l);
 }
 
 /* ---- begin ----------------------------------------------------------------- */

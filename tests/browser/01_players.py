@@ -85,6 +85,17 @@ class Players(Scenario):
             starts.append(first)
         self.assertGreater(max(starts), self.size // 2, starts)
 
+    def test_the_page_plays_and_saves_behind_a_token(self):
+        front = self.broadcaster(self.topology.readers,
+                                 BROADCASTER_TOKEN="secret")
+        seen = json.loads(self.run_tool(
+            "node", "page.mjs", "/usr/bin/chromium",
+            f"http://127.0.0.1:{front.port}", "secret"))
+        self.assertIn("token", seen["refused"])
+        self.assertEqual(seen["width"], 640)
+        self.assertEqual(seen["saved"], self.size)
+        self.assertEqual(seen["name"], self.video.name)
+
     def test_ffprobe_reads_the_streams_of_the_url(self):
         found = json.loads(self.run_tool(
             "ffprobe", "-v", "error", "-of", "json", "-show_streams",

@@ -78,6 +78,12 @@ class Starting(Scenario):
         self.assertIn(str(port), program.log())
         taken.close()
 
+    def test_two_readers_never_share_a_port(self):
+        """The kernel would: half of what one holds would seem absent."""
+        reader = self.reader()
+        said = self.refused("reader", port=reader.held)
+        self.assertIn(f"port {reader.port} is taken", said)
+
     def test_help_and_version_and_check_config(self):
         for kind in ("broadcaster", "reader"):
             told = self.run_it(kind, "--help")

@@ -8,7 +8,7 @@ from harness import Port, Scenario, payload
 # Names as they stand in a URL or a form, none of which may become a path.
 HOSTILE_NAMES = ["..", ".", "%2e%2e", "%2e%2e%2fetc%2fpasswd", "..%2f..%2fx",
                  "..%5c..%5cx", "%00", "a%00b", "a%0d%0aSet-Cookie:%20x",
-                 "a%0ab", "%1b%5b2J", "%c0%ae%c0%ae", "%ff%fe", "%", "%2",
+                 "a%0ab", "%1b%5b2J", "a%c2%85b", "%c0%ae%c0%ae", "%ff%fe", "%", "%2",
                  "%zz", "%2fetc%2fpasswd", "a%2fb"]
 ODD_BUT_FINE_NAMES = ["CON", "nul.txt", "-rf", "a;b", "$(id)", "'", "%22",
                       "%3Cscript%3E", "a%20b", "~", "..a", "a..b", "...",

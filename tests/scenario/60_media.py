@@ -1,4 +1,5 @@
 """Playback through the broadcaster: exact bytes, whatever happens to readers."""
+import pathlib
 import random
 import signal
 import subprocess
@@ -454,6 +455,33 @@ class Limits(Playback):
         self.assertLess(self.settled_bytes(), 32 * MIB)
         self.assertLess(self.front.rss() - before, 512 * KIB)
         self.assert_rest(client, data)
+
+    def test_a_stopped_player_hides_little_in_the_kernel(self):
+        data = payload(64 * MIB)
+        object_id = self.store(data, n=1)
+        client, _ = self.play(object_id, receive_buffer=256 * KIB)
+        self.assert_rest(client, data[:24 * MIB])   # buffers grow meanwhile
+        self.settled_bytes()
+        box = self.boxes[0].port
+        for what, local, remote, queue in (
+                ("what the player does not take", self.front.port, None, 0),
+                ("what comes from the reader", None, box, 1),
+                ("what the reader cannot send", box, None, 0)):
+            held = self.queued(local, remote, queue)
+            self.assertGreater(held, 0, what)
+            self.assertLess(held, MIB, what)
+
+    @staticmethod
+    def queued(local, remote, queue):
+        """Most bytes in a connection's send (0) or receive (1) queue."""
+        held = [0]
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            words = line.split()
+            ports = [int(word.split(":")[1], 16) for word in words[1:3]]
+            if words[3] == "01" and local in (None, ports[0]) \
+                    and remote in (None, ports[1]):
+                held.append(int(words[4].split(":")[queue], 16))
+        return max(held)
 
     def settled_bytes(self):
         """Content bytes sent, once that no longer grows."""

@@ -1,8 +1,10 @@
 """Lists, search, deletion, other sites and the page: what is stored, as one."""
 import base64
 import hashlib
+import random
 import re
 
+import postgres
 from client import Client, fetch, get, wait_until
 from fault_target import not_found, refuse
 from harness import Scenario, payload, slow
@@ -117,13 +119,61 @@ class Lists(Catalogue):
             self.assertEqual([r["id"] for r in found],
                              [ID % n for n in (3, 2, 4, 1, 5)])
 
-    def test_readers_that_cannot_rank_leave_it_to_those_that_can(self):
-        ranked = [row(n, score=n / 10) for n in range(1, 6)]
-        self.peers(catalogue([row(9), row(2)]), catalogue(ranked, ranked=True))
-        page = self.page("?q=x&limit=2")
-        self.assertEqual(self.states(page), ["unranked", "ok"])
-        self.assertEqual([r["id"] for r in self.walk("q=x", 2)],
-                         [ID % n for n in (5, 4, 3, 2, 1)])
+    def test_matches_of_readers_that_cannot_rank_are_found_too(self):
+        """What only they hold; their score is 1."""
+        ranked = [row(n, score=s) for n, s in ((1, 1.0), (4, 0.75), (5, 0.5))]
+        self.peers(catalogue([row(9), row(2), row(1)]),
+                   catalogue(ranked, ranked=True))
+        for limit in (1, 2, 3, 100):
+            self.assertEqual([r["id"] for r in self.walk("q=x", limit)],
+                             [ID % n for n in (1, 2, 9, 4, 5)])
+        self.assertEqual(self.states(self.page("?q=x")), ["ok", "ok"])
+
+    def test_real_stores_of_both_kinds_are_paged_through_by_relevance(self):
+        server = postgres.shared()
+        boxes = [self.reader(READER_STORE="postgres",
+                             **server.create_database().env())
+                 for _ in range(2)]
+        boxes.append(self.reader())
+        self.front = self.broadcaster(boxes)
+        words = ("summer", "sumer", "summers", "simmer", "hammer", "rain")
+        dice, wanted = random.Random(3), {}
+        for number in range(40):
+            first, second = dice.sample(words, 2)
+            name = f"{first} {second} {number // 5}.mp3"
+            holders = [b for b in boxes if dice.random() < 0.5] or [boxes[2]]
+            for box in holders:
+                self.store(box, ID % number, b"%d" % number, name)
+            if "summer" in name:
+                wanted[ID % number] = {b.name for b in holders}
+        whole = self.page("?q=summer&limit=1000")["media"]
+        exact = [r for r in whole if r["score"] == 1]
+        self.assertEqual([(r["id"], set(r["copies"])) for r in exact],
+                         sorted(wanted.items()))
+        self.assertGreater(len(whole), len(exact), "no similar word is found")
+        self.assertEqual(whole, sorted(whole,
+                                       key=lambda r: (-r["score"], r["id"])))
+        for limit in (1, 2, 3, 7):
+            self.assertEqual(self.walk("q=summer", limit), whole)
+
+    def test_a_list_that_a_file_store_began_goes_on_with_a_database(self):
+        server = postgres.shared()
+        base = self.reader(READER_STORE="postgres",
+                           **server.create_database().env())
+        box = self.reader()
+        self.front = self.broadcaster([box, base])
+        for number in range(8):
+            for reader in (box, base) if number < 6 else (base,):
+                self.store(reader, ID % number, b"x", f"summer {number}")
+        base.kill()
+        page = self.page("?q=summer&limit=2")
+        self.assertEqual(self.states(page), ["ok", "unreachable"])
+        base.restart().wait_ready()
+        page = self.page(f"?q=summer&limit=100&after={page['next']}")
+        self.assertEqual(self.states(page), ["ok", "ok"])
+        self.assertEqual([r["id"] for r in page["media"]],
+                         [ID % n for n in range(2, 8)])
+        base.may_fail = False
 
     def test_a_reader_that_refuses_a_cursor_of_others_does_not_count(self):
         ranked = [row(n, score=n / 10) for n in range(1, 6)]
@@ -144,6 +194,20 @@ class Lists(Catalogue):
         self.assertEqual(self.states(page), ["unreachable", "ok"])
         self.assertIn("connect", page["readers"][0]["error"])
         self.assertEqual(len(page["media"]), 1)
+
+    def test_not_every_list_waits_for_a_reader_that_hangs(self):
+        def gated(ex):
+            ex.gate()
+        self.peers(gated, catalogue([row(1)]), BROADCASTER_MEDIA_ASK_MS=50,
+                   BROADCASTER_CONNECT_TIMEOUT_MS=800)
+        waited = []
+        for _ in range(3):
+            page = self.page()
+            self.assertEqual(self.states(page), ["unreachable", "ok"])
+            self.assertEqual(len(page["media"]), 1)
+            waited.append(re.search(r"within (\d+) ms",
+                                    page["readers"][0]["error"]).group(1))
+        self.assertEqual(waited, ["800", "50", "50"])
 
     def test_no_reader_at_all_is_an_error(self):
         self.front = self.broadcaster([f"127.0.0.1:{self.dead_port()}"])
@@ -214,6 +278,16 @@ class Lists(Catalogue):
             answer = self.ask("?" + query)
             self.assertEqual(answer.status, 400, query)
             self.assertIn(query.split("=")[0], answer.json()["detail"])
+
+    def test_a_query_that_is_too_long_is_the_clients_fault(self):
+        """Wherever it is noticed: what readers are sent is longer than what came."""
+        box = self.reader()
+        self.front = self.broadcaster([box])
+        seen = set()
+        for n in (1025, 8150, 8160, 8170, 8180, 8190, 9000):
+            for path in ("/media", "/api/songs"):
+                seen.add(self.ask("?q=" + "x" * n, path).status)
+        self.assertEqual(seen, {400, 414})
 
     def test_a_client_that_goes_away_is_forgotten(self):
         def gated(ex):
@@ -344,6 +418,50 @@ class Access(Catalogue):
         answer = fetch(self.front.port, "DELETE", f"/media/{ID % 1}")
         self.assertEqual(answer.status, 401)
         self.assertEqual(self.ask("", "/broadcast").status, 401)
+
+    def test_players_without_a_token_play_by_the_urls_of_the_list(self):
+        """And with any instance that has the same token."""
+        box = self.reader()
+        both = [self.broadcaster([box], BROADCASTER_TOKEN="secret")
+                for _ in range(2)]
+        self.front = both[0]
+        auth = "Authorization: Bearer secret"
+        ids = [self.put(both[0], data, auth).data["id"]
+               for data in (b"one", b"two")]
+        urls = [r["url"] for r in self.ask("", "/media", auth).json()["media"]]
+        for front in both:
+            for url, data in zip(urls, (b"one", b"two")):
+                answer = get(front.port, url)
+                self.assertEqual((answer.status, answer.body), (200, data))
+                self.assertEqual(answer.headers["cache-control"],
+                                 "private, no-cache")
+                answer = get(front.port, url + "&download=1",
+                             "Range: bytes=1-1")
+                self.assertEqual((answer.status, answer.body),
+                                 (206, data[1:2]))
+                answer = fetch(front.port, "HEAD", url)
+                self.assertEqual(answer.status, 200)
+        self.assert_good_for_nothing_else(urls[0], ids[1])
+        for front in both:
+            self.assertNotIn("ticket", front.log())
+
+    def assert_good_for_nothing_else(self, url, other):
+        ticket = url.partition("?")[2]
+        bad = url[:-1] + ("A" if url[-1] != "A" else "B")
+        for method, path in (("GET", f"/media/{other}?{ticket}"),
+                             ("GET", f"/media?{ticket}"), ("GET", bad),
+                             ("GET", f"/api/songs?{ticket}"),
+                             ("GET", f"/broadcast?{ticket}"),
+                             ("DELETE", url)):
+            answer = fetch(self.front.port, method, path)
+            self.assertEqual(answer.status, 401, (method, path))
+
+    def test_urls_have_no_ticket_where_none_is_needed(self):
+        for settings in ({}, {"BROADCASTER_TOKEN": "secret",
+                              "BROADCASTER_PUBLIC_MEDIA": "true"}):
+            self.peers(catalogue([row(1)]), **settings)
+            self.assertEqual(self.page()["media"][0]["url"],
+                             f"/media/{ID % 1}")
 
     def test_what_needs_a_token_is_private_to_caches(self):
         for public, wanted in (("true", "no-cache"),

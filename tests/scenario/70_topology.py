@@ -261,6 +261,14 @@ class NeverTwice(TopologyScenario):
         for _ in range(10):
             self.assertEqual(get(front.port, "/readyz").status, 200)
 
+    def test_one_that_is_being_stopped_is_not_played_from(self):
+        leaving = self.fault(on_other=draining)
+        staying = self.fault(on_other=ready)
+        front = self.nginx(leaving, staying)
+        for path in ("/media", "/media/x", "/api/songs?q=x"):
+            for _ in range(4):
+                self.assertEqual(get(front.port, path).status, 200, path)
+
     def test_fields_arrive_as_the_client_wrote_them_but_for_its_origin(self):
         one = self.fault(on_other=ready)
         front = self.nginx(one)
@@ -296,9 +304,10 @@ class NeverTwice(TopologyScenario):
 
 class Rolling(TopologyScenario):
 
-    def test_restarting_one_after_another_refuses_no_upload(self):
+    def test_restarting_one_after_another_refuses_nothing(self):
         both = self.topology(kinds=("file", "file"))
         data = payload(50000)
+        kept = self.put(both.front, data).data["id"]
         for broadcaster in both.broadcasters:
             with Client(broadcaster.port) as running:
                 running.send(head("PUT", "/broadcast/slow",
@@ -309,6 +318,10 @@ class Rolling(TopologyScenario):
                 for _ in range(10):
                     answer = self.put(both.front, data)
                     self.assert_everywhere(both, answer, data)
+                    for _ in range(3):      # whoever's turn it is
+                        answer = get(both.front.port, f"/media/{kept}")
+                        self.assertEqual((answer.status, answer.body),
+                                         (200, data))
                 running.send(data)
                 self.assert_everywhere(both, running.response(), data + data)
             self.assertEqual(broadcaster.wait(), 0)

@@ -77,6 +77,43 @@ START_TEST(a_query_goes_on_after_a_page)
 }
 END_TEST
 
+START_TEST(a_query_goes_on_behind_a_row_of_another_store)
+{
+	static const struct {
+		const char *key;
+		unsigned int n_rows;
+	} cases[] = { { "-1", 9 }, { "-0.5", 0 }, { "-0.99999999", 0 } };
+
+	use(_i);
+	store_many(20);
+	for (size_t i = 0; i < 3; i++) {
+		free(list.rows);
+		free(list.scores);
+		list = (struct store_list){ .limit = 100,
+					    .sort = STORE_BY_RELEVANCE,
+					    .query = "object 1" };
+		memcpy(list.after, make_object(10).id, sizeof(list.after));
+		snprintf(list.after_key, sizeof(list.after_key), "%s",
+			 cases[i].key);
+		ended = false;
+		store_list(store, &list, loop, on_ended, &last);
+		MUST(wait_end());
+		if (!list.ranked)
+			ck_assert_uint_eq(list.n_rows, cases[i].n_rows);
+	}
+}
+END_TEST
+
+START_TEST(a_query_that_matches_says_where_it_ends)
+{
+	use(_i);
+	store_many(20);
+	list_sort = STORE_BY_RELEVANCE;
+	MUST(list_page("object 1", "", 3));
+	ck_assert_str_eq(list.last_key, "-1");
+}
+END_TEST
+
 START_TEST(a_query_looks_in_title_and_creator_too)
 {
 	struct object_details details = { .title = "Blue in Green",
@@ -230,6 +267,8 @@ END_TEST
 	X(a_page_that_takes_all_has_no_more) \
 	X(a_query_selects_by_name_without_case) \
 	X(a_query_goes_on_after_a_page) \
+	X(a_query_goes_on_behind_a_row_of_another_store) \
+	X(a_query_that_matches_says_where_it_ends) \
 	X(a_query_looks_in_title_and_creator_too) \
 	X(every_order_has_its_pages_in_both_directions) \
 	X(filters_select_by_type_size_and_time)
