@@ -41,7 +41,7 @@ struct pg_sink {
 	bool header_sent;
 	bool wants_end;
 	bool tail_stored;		/* the tail is a row of the table, too */
-	uint32_t slice_seq;		/* the slice's first row */
+	uint32_t n_slices;		/* begun so far; the object's row says so too */
 	bool blocked;			/* on_room will come */
 	bool bound;			/* a write has left the slice open */
 	struct err slice_err;		/* it failed, maybe between operations */

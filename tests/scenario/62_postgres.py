@@ -384,7 +384,7 @@ class Faults(PgScenario):
                    "all slices are committed")
         self.database.query(
             "BEGIN; DELETE FROM stream_broadcast.chunk WHERE seq >= 100; "
-            "UPDATE stream_broadcast.object SET n_chunks = 90; COMMIT")
+            "UPDATE stream_broadcast.object SET n_slices = n_slices - 1; COMMIT")
         answer = self.expect_failure(client, data[2 * MIB:])
         self.assertIn("gone from the database", answer.json()["detail"])
         self.assert_clean()
@@ -547,6 +547,63 @@ class Faults(PgScenario):
         self.pg_reader()
         self.assertEqual(commit(first, ID % 1, data).status, 201)
         self.assert_stored(first, ID % 1, data)
+
+
+class LostCommits(PgScenario):
+    """A crash before the WAL of asynchronous commits has left the server."""
+
+    cluster_settings = {"autovacuum": "off", "bgwriter_lru_maxpages": 0,
+                        "wal_buffers": "16MB"}
+
+    def hold_back_wal(self):
+        """From now on only a synchronous commit takes WAL out of memory."""
+        self.cluster.pause(int(self.cluster.value(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = "
+            "'walwriter'")))
+
+    def crash(self, box):
+        self.assertEqual(self.cluster.kill9().start().is_running(), True)
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+
+    def expect_lost(self, box, object_id, data, answer):
+        self.assertEqual(answer.status, 500, answer)
+        self.assertIn("gone from the database", answer.json()["detail"])
+        self.assertNotEqual(commit(box, object_id, data).status, 201)
+        self.assert_clean()
+
+    def test_the_first_slice_is_missed_when_it_is_lost(self):
+        box = self.pg_reader()
+        data = payload(20 * CHUNK)
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"))
+            wait_until(lambda: self.rows("object"), "the object has a row")
+            self.cluster.query("CHECKPOINT")
+            self.hold_back_wal()
+            client.send(data[:12 * CHUNK])
+            wait_until(lambda: self.rows("chunk") == 12, "a slice is there")
+            self.crash(box)
+            self.assertEqual((self.rows("object"), self.rows("chunk")), (1, 0))
+            client.send(data[12 * CHUNK:])
+            self.expect_lost(box, ID % 1, data, client.response())
+
+    def test_a_slice_that_began_at_the_row_of_the_one_before_is_missed(self):
+        """What is appended begins with the short row, which is made anew."""
+        box = self.pg_reader()
+        data = payload(12 * CHUNK)
+        with Client(box.port) as client:
+            stage(box, ID % 1, data[:100])
+            self.hold_back_wal()
+            client.send(head("PATCH", f"/objects/{ID % 1}", PATCH_TYPE,
+                             "Upload-Offset: 100",
+                             f"Content-Length: {len(data) - 100}"),
+                        data[100:10 * CHUNK])
+            wait_until(lambda: self.rows("chunk") == 10, "a slice is there")
+            self.crash(box)
+            self.assertLess(self.rows("chunk"), 2)
+            client.send(data[10 * CHUNK:])
+            self.expect_lost(box, ID % 1, data, client.response())
 
 
 class DiskFull(PgScenario):
