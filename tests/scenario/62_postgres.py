@@ -537,7 +537,7 @@ class Faults(PgScenario):
         wait_until(lambda: self.reader_sessions() == 0, "its sessions ended")
         box.restart().wait_ready()
         self.assert_clean(1)
-        self.assertEqual(self.rows("instance"), 1)
+        wait_until(lambda: self.rows("instance") == 1, "its name is removed")
         self.assert_stored(box, ID % 1, b"kept")
 
     def test_a_living_reader_keeps_what_it_has_when_another_starts(self):
@@ -547,6 +547,97 @@ class Faults(PgScenario):
         self.pg_reader()
         self.assertEqual(commit(first, ID % 1, data).status, 201)
         self.assert_stored(first, ID % 1, data)
+
+
+class Instances(PgScenario):
+    """Readers of one database that take each other for dead."""
+
+    cluster_settings = {}
+
+    def lose_lock(self):
+        """The session ends that says that the newest reader lives."""
+        self.cluster.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = "
+            "'advisory' ORDER BY objid DESC LIMIT 1")
+
+    def hold(self, sql):
+        """Keep locks that a query takes, until the process ends."""
+        holder = subprocess.Popen(
+            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        holder.stdin.write(f"SET search_path TO stream_broadcast; BEGIN; {sql};\n")
+        holder.stdin.flush()
+        self.assertNotEqual(int(holder.stdout.readline()), 0)
+        return holder
+
+    def test_a_commit_while_others_clean_up_is_whole_or_refused(self):
+        """The other one is in the middle of removing it."""
+        data = payload(50000)
+        box = self.pg_reader()
+        self.assertEqual(stage(box, ID % 1, data).status, 200)
+        holder = self.hold("SELECT count(*) FROM (SELECT FROM chunk "
+                           "FOR UPDATE) AS c")
+        box.signal(signal.SIGSTOP)
+        self.lose_lock()
+        other = self.pg_reader()
+        wait_until(lambda: self.n_waiting() == 1, "it is being removed")
+        box.signal(signal.SIGCONT)
+        with Client(box.port) as client:
+            client.request("POST", f"/objects/{ID % 1}/commit",
+                           digest_field(data), body=b"")
+            wait_until(lambda: self.n_waiting() == 2 or
+                       self.rows("object", "state = 3"), "it is decided")
+            holder.communicate("COMMIT;\n")
+            answer = client.response()
+        self.assertEqual(answer.status, 500, answer)
+        self.assertIn("gone from the database", answer.json()["detail"])
+        self.assert_clean()
+        self.store(box, ID % 1, data)
+        self.assert_stored(other, ID % 1, data)
+
+    def n_waiting(self):
+        return int(self.cluster.value("SELECT count(*) FROM pg_stat_activity "
+                                      "WHERE wait_event_type = 'Lock'"))
+
+    def test_a_restart_of_the_server_makes_nobody_look_dead(self):
+        """The one that is back first leaves the others time."""
+        boxes = [self.pg_reader() for _ in range(2)]
+        data = payload(50000)
+        self.assertEqual(stage(boxes[0], ID % 1, data).status, 200)
+        boxes[0].signal(signal.SIGSTOP)
+        self.cluster.restart()
+        third = self.pg_reader()
+        self.wait_for_a_round()
+        boxes[0].signal(signal.SIGCONT)
+        self.assertEqual(commit(boxes[0], ID % 1, data).status, 201)
+        self.assert_stored(third, ID % 1, data)
+
+    def wait_for_a_round(self):
+        """Strays are looked for at the end of a round, so they show it."""
+        self.database.query("INSERT INTO stream_broadcast.chunk VALUES "
+                            "(-1, 0, '')")
+        self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
+                           "pg_locks WHERE locktype = 'advisory'")
+        wait_until(lambda: self.rows("chunk", "object = -1") == 0,
+                   "a round has ended")
+
+    def test_a_lost_lock_is_taken_again_at_once(self):
+        self.pg_reader()
+        locks = ("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND "
+                 "granted AND classid = 1396786499")
+        [[before]] = wait_until(lambda: self.cluster.query(locks), "it has one")
+        self.lose_lock()
+        wait_until(lambda: self.cluster.query(locks) not in ([], [[before]]),
+                   "it has another one")
+
+    def test_a_server_that_hangs_does_not_keep_a_reader_that_ends(self):
+        box = self.pg_reader()
+        holder = self.hold("LOCK TABLE instance; SELECT 1")
+        self.lose_lock()        # so that it begins a round
+        wait_until(lambda: self.n_waiting() == 1, "it waits for the server")
+        self.assertEqual(box.stop(), 0)
+        holder.communicate("COMMIT;\n")
 
 
 class LostCommits(PgScenario):
