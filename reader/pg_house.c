@@ -388,11 +388,9 @@ static PGconn *try_connect(struct pg_house *house, struct err *err)
 	if (pg_resolve(house->settings, &addresses, err) < 0)
 		return NULL;
 	pg_conninfo_init(&info, house->settings, &addresses);
-	info.keywords[info.n] = "connect_timeout";
-	info.values[info.n] = "10";
-	info.keywords[info.n + 1] = "tcp_user_timeout";
-	info.values[info.n + 1] = "60000";
-	conn = PQconnectdbParams(info.keywords, info.values, 0);
+	info.keywords[info.n] = "tcp_user_timeout";
+	info.values[info.n] = "60000";
+	conn = pg_connect(&info, house->settings->db_connect_timeout_ms);
 	if (PQstatus(conn) == CONNECTION_OK)
 		return conn;
 	pg_conn_err(err, conn, "cannot connect to the database");

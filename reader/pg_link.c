@@ -71,6 +71,8 @@ static void complete(struct pg_link *link, PGresult *result,
 	pg_done_fn *done = link->done;
 
 	timer_stop(&link->timer);
+	/* read_later() may have been overtaken by an event. */
+	loop_undefer(link->loop, &link->tell);
 	link->done = NULL;
 	link->result = NULL;
 	done(link->arg, result, err);
@@ -352,6 +354,7 @@ static void start_connecting(struct pg_link *link)
 		lose_connection(link, "cannot connect to the database");
 		return;
 	}
+	PQsetErrorVerbosity(link->conn, PQERRORS_VERBOSE);	/* pg_error.h */
 	PQsetNoticeReceiver(link->conn, on_notice, NULL);
 	watch_connecting(link, PGRES_POLLING_WRITING);
 }

@@ -195,23 +195,6 @@ START_TEST(who_takes_another_one_when_told_is_told_again)
 }
 END_TEST
 
-static void on_nap(void *arg)
-{
-	*(bool *)arg = true;
-}
-
-/* The loop's clock goes on. */
-static void nap(void)
-{
-	struct timer timer = { .ready = false };
-	bool over = false;
-
-	timer_init(&timer, loop, on_nap, &over);
-	timer_start(&timer, 5);
-	while (!over)
-		loop_run_once(loop);
-}
-
 START_TEST(after_the_back_off_it_is_tried_again)
 {
 	start(4);
