@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -279,6 +281,57 @@ class Start(PgScenario):
         self.expect_refusal("does not exist", DB_NAME="nowhere")
         self.expect_refusal("not known", DB_HOST="no-such-host.invalid")
         self.expect_refusal("Connection refused", DB_PORT=self.dead_port())
+
+    def test_a_refusal_in_another_language_stops_the_start(self):
+        """The server speaks German; only its SQLSTATE can be understood."""
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            box = self.pg_reader(wait=False, PGSSLMODE="disable",
+                                 PGGSSENCMODE="disable",
+                                 DB_PORT=listener.getsockname()[1])
+            box.may_fail = True
+            with listener.accept()[0] as peer:
+                peer.recv(1000)
+                fields = b"".join(field.encode() + b"\0" for field in (
+                    "SFATAL", "VFATAL", "C28P01", "MPasswort-Authentifizierung "
+                    "für Benutzer »reader« fehlgeschlagen")) + b"\0"
+                peer.sendall(b"E" + struct.pack("!I", len(fields) + 4) + fields)
+            self.assertNotEqual(box.wait(), 0)
+        self.assertIn("fehlgeschlagen", box.log())
+        self.assertEqual(box.log_lines("database_down"), [])
+
+    def test_what_pgoptions_says_counts(self):
+        role = f"owner_of_{self.database.name}"
+        self.database.query(
+            f'CREATE ROLE "{role}"; GRANT "{role}" TO reader; '
+            f'GRANT CREATE ON DATABASE "{self.database.name}" TO "{role}"')
+        box = self.pg_reader(PGOPTIONS=f"-c role={role} -c search_path=none")
+        self.store(box, ID % 1, b"one")
+        self.assertEqual(self.database.value(
+            "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = "
+            "'stream_broadcast'"), role)
+        self.assert_clean(1)
+
+    def test_a_time_limit_of_idle_sessions_does_not_take_the_lock(self):
+        self.database.query(f'ALTER DATABASE "{self.database.name}" SET '
+                            "idle_session_timeout = 100")
+        box = self.pg_reader()
+        holder = ("SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = "
+                  "database WHERE locktype = 'advisory' AND datname = "
+                  "current_database()")
+        [[before]] = self.database.query(holder)
+        with subprocess.Popen(
+                [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, text=True) as other:
+            other.stdin.write("SELECT pg_backend_pid();\n")
+            other.stdin.flush()
+            pid = int(other.stdout.readline())
+            wait_until(lambda: pid not in self.database.backends(),
+                       "another session is ended by the limit")
+        self.assertEqual(self.database.query(holder), [[before]])
+        self.store(box, ID % 1, b"one")
 
     def test_a_server_that_starts_later_is_waited_for(self):
         cluster = postgres.Cluster().start()
