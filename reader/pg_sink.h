@@ -29,7 +29,8 @@ enum slice_state { SLICE_STATES(SLICE_STATE_NAME) };
 
 struct pg_sink {
 	struct sink base;
-	int64_t key;			/* of its row; 0: there is none */
+	int64_t key;			/* of its row; 0: there is none, or … */
+	bool maybe_opened;		/* … nobody knows */
 	struct pg_pool *pool;		/* of the loop of the slice, the call */
 	struct pg_call call;
 	struct pg_purge purge;

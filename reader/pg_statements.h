@@ -33,6 +33,10 @@ enum pg_state {
 	  "INSERT INTO object (owner, id, state, name, content_type) "         \
 	  "SELECT $1::integer, $2::uuid, 1, $3::text, $4::text "               \
 	  "FROM set_config('synchronous_commit', 'off', true) RETURNING key") \
+	/* owner, id: a row that open did not hear of; one sink has the id */ \
+	X(UNOPEN, 2,                                                           \
+	  "DELETE FROM object WHERE owner = $1::integer AND id = $2::uuid "    \
+	  "AND state = 1")                                                     \
 	/* key, size, sha256, created_ms, content type, n_slices */           \
 	X(STAGE, 6,                                                            \
 	  "UPDATE object SET state = 2, size = $2::bigint, sha256 = $3::text, " \

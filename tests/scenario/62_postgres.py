@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -16,6 +17,7 @@ import unittest
 import postgres
 from client import Client, Closed, fetch, get, head, wait_until
 from harness import Reader, Scenario, payload, sha256, slow
+from postgres_proxy import Proxy
 
 PATCH_TYPE = "Content-Type: application/offset+octet-stream"
 ID = "0190a000-0000-7000-8000-0000000000%02x"
@@ -693,6 +695,100 @@ class Instances(PgScenario):
         holder.communicate("COMMIT;\n")
 
 
+class LostAnswers(PgScenario):
+    """Row 53: a connection breaks at each thing that is asked for."""
+
+    STATEMENTS = (b"\0OPEN\0", b"COPY chunk", b"c\0\0\0\4", b"\0STAGE\0",
+                  b"\0COMMIT\0", b"\0REMOVE_CHUNK\0")
+
+    def setUp(self):
+        super().setUp()
+        self.proxy = Proxy(self.cluster.port)
+        self.addCleanup(self.proxy.close)
+        self.box = self.pg_reader(DB_PORT=self.proxy.port)
+        for i in (0xf0, 0xf1):      # everything is prepared
+            self.upload_in_two(ID % i, payload(3 * CHUNK))
+            fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
+
+    def upload_in_two(self, object_id, data):
+        """Staged, appended to, committed: the statuses, until one fails."""
+        half = len(data) // 2
+        steps = (lambda: stage(self.box, object_id, data[:half]),
+                 lambda: fetch(self.box.port, "PATCH", f"/objects/{object_id}",
+                               f"Upload-Offset: {half}", PATCH_TYPE,
+                               body=data[half:]),
+                 lambda: commit(self.box, object_id, data))
+        statuses = []
+        for step in steps:
+            statuses.append(step().status)
+            if statuses[-1] >= 300:
+                break
+        return statuses
+
+    def lose(self, how):
+        """What is confirmed is there, what is not leaves nothing."""
+        for i, words in enumerate(self.STATEMENTS):
+            with self.subTest(words=words):
+                data = payload(5 * CHUNK + 7, seed=i)
+                how(words)
+                statuses = self.upload_in_two(ID % i, data)
+                self.assertEqual(self.proxy.n_lost, 1)
+                if words == b"\0COMMIT\0":
+                    self.assertEqual(statuses[-1], 201)
+                if statuses[-1] == 201:
+                    self.assert_stored(self.box, ID % i, data)
+                    fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
+                else:
+                    self.assertEqual(statuses[-1], 500)
+                self.assert_clean()
+
+    def test_an_answer_that_is_lost(self):
+        self.lose(self.proxy.lose_answer)
+
+    def test_a_request_that_is_lost(self):
+        self.lose(self.proxy.lose_request)
+
+    def test_what_an_abort_asks_for_is_lost(self):
+        for i, words in enumerate((b"\0WITHDRAW\0", b"\0PURGE\0",
+                                   b"\0FORGET\0")):
+            for how in (self.proxy.lose_answer, self.proxy.lose_request):
+                with self.subTest(words=words, how=how):
+                    stage(self.box, ID % i, payload(3 * CHUNK))
+                    how(words)
+                    fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
+                    self.assertEqual(self.proxy.n_lost, 1)
+                    self.assert_clean()
+
+    def test_what_a_repeated_commit_asks_for_is_lost(self):
+        """Another reader had committed the same; this copy goes all the same."""
+        other = self.pg_reader()
+        data = payload(3 * CHUNK)
+        for i, words in enumerate((b"\0WITHDRAW\0", b"\0FIND\0",
+                                   b"\0COMMIT\0")):
+            for how in (self.proxy.lose_answer, self.proxy.lose_request):
+                with self.subTest(words=words, how=how):
+                    for box in (other, self.box):
+                        self.assertEqual(stage(box, ID % i, data).status, 200)
+                    self.assertEqual(commit(other, ID % i, data).status, 201)
+                    how(words)
+                    answer = commit(self.box, ID % i, data)
+                    self.assertIn(answer.status, (200, 201), answer)
+                    self.assertEqual(self.proxy.n_lost, 1)
+                    self.assert_clean(1)
+                    self.assert_stored(self.box, ID % i, data)
+                    fetch(other.port, "DELETE", f"/objects/{ID % i}")
+
+    def test_a_playback_that_loses_its_connection_is_not_short_and_well(self):
+        data = payload(200 * CHUNK)
+        self.store(self.box, ID % 1, data)
+        self.proxy.lose_answer(b"\0CHUNKS\0")
+        with Client(self.box.port) as player:
+            player.request("GET", f"/objects/{ID % 1}")
+            self.assertLess(len(player.rest()), len(data))
+        self.assertEqual(self.proxy.n_lost, 1)
+        self.assert_stored(self.box, ID % 1, data)
+
+
 class LostCommits(PgScenario):
     """A crash before the WAL of asynchronous commits has left the server."""
 
@@ -750,27 +846,30 @@ class LostCommits(PgScenario):
             self.expect_lost(box, ID % 1, data, client.response())
 
 
-class DiskFull(PgScenario):
-    """Row 50: 507, the server lives, nothing is left."""
+class SmallDisk(PgScenario):
+    """What needs a file system of its own."""
 
     cluster_settings = {}
 
-    def setUp(self):
-        super().setUp()
-        self.mount = pathlib.Path(tempfile.mkdtemp(prefix="small-disk-"))
-        self.addCleanup(self.mount.rmdir)
+    def mount(self, folder, size):
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", self.mount],
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
             check=False, capture_output=True, text=True)
         if done.returncode != 0:
             self.skipTest(f"no tmpfs may be mounted here: {done.stderr}")
-        self.addCleanup(subprocess.run, ["umount", "-l", self.mount],
-                        check=False)
-        self.cluster.give(self.mount)
+        self.addCleanup(subprocess.run, ["umount", "-l", folder], check=False)
+        self.cluster.give(folder)
+
+
+class DiskFull(SmallDisk):
+    """Row 50: 507, the server lives, nothing is left."""
 
     def test_a_full_tablespace_fails_the_object_only(self):
+        place = pathlib.Path(tempfile.mkdtemp(prefix="small-disk-"))
+        self.addCleanup(place.rmdir)
+        self.mount(place, "24m")
         box = self.pg_reader()
-        self.database.query(f"CREATE TABLESPACE small LOCATION '{self.mount}'")
+        self.database.query(f"CREATE TABLESPACE small LOCATION '{place}'")
         self.database.query("ALTER TABLE stream_broadcast.chunk SET TABLESPACE "
                             "small")
         answer = stage(box, ID % 1, payload(40 * MIB))
@@ -779,7 +878,51 @@ class DiskFull(PgScenario):
         self.assert_clean()
         self.database.query("VACUUM FULL stream_broadcast.chunk")
         self.store(box, ID % 2, b"small")
-        self.cluster.query("DROP DATABASE IF EXISTS none")
+
+
+class WalFull(SmallDisk):
+    """Row 51: the server panics; what was acknowledged is there afterwards."""
+
+    cluster_settings = {"max_wal_size": "2GB", "checkpoint_timeout": "1h",
+                        "min_wal_size": "32MB"}
+
+    def move_wal(self, size):
+        """pg_wal becomes a file system of its own."""
+        wal = self.cluster.data / "pg_wal"
+        self.cluster.stop()
+        kept = pathlib.Path(tempfile.mkdtemp(prefix="wal-")) / "wal"
+        self.addCleanup(shutil.rmtree, kept.parent)
+        shutil.copytree(wal, kept)
+        self.mount(wal, size)
+        shutil.copytree(kept, wal, dirs_exist_ok=True)
+        for path in [wal, *wal.rglob("*")]:
+            self.cluster.give(path)
+        wal.chmod(0o700)
+        self.cluster.start()
+        return wal
+
+    def test_a_full_wal_fails_the_object_and_nothing_else(self):
+        self.cluster.query("CHECKPOINT")
+        wal = self.move_wal("80m")
+        box = self.pg_reader()
+        data = payload(200 * MIB)
+        self.store(box, ID % 1, data[:MIB])
+        try:
+            answer = stage(box, ID % 2, data)
+            self.assertGreaterEqual(answer.status, 500, answer)
+        except (Closed, ConnectionError):
+            pass        # refused while the body was still being sent
+        wait_until(lambda: "No space left on device" in self.cluster.log() and
+                   "PANIC" in self.cluster.log(), "the server panicked")
+        self.cluster.stop("immediate")
+        subprocess.run(["mount", "-o", "remount,size=1g", wal], check=True)
+        self.cluster.start()
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+        self.assert_stored(box, ID % 1, data[:MIB])
+        self.assert_clean(1)
+        self.store(box, ID % 2, data)
+        self.assert_stored(box, ID % 2, data)
 
 
 class Copies(PgScenario):
