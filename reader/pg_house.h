@@ -7,14 +7,15 @@
  * whatever machine, without clocks; what it left uncommitted is removed, in
  * batches, right after the start and once a minute: out of sight first, so that an
  * owner who lives after all cannot commit what is being removed. So several
- * readers may share a database. Removed too: objects of our own whose removal was broken off, and
- * chunks that have no object (a slice that was committed after all by a backend
- * that nobody heard of any more).
+ * readers may share a database. Removed too: objects of our own whose removal was
+ * broken off, and chunks that have no object (a slice that was committed after all
+ * by a backend that nobody heard of any more).
  *
  * A connection that breaks is made anew at once and the lock taken again; after a
  * restart of the server others wait for that. Objects that another reader may have
- * removed meanwhile fail at their stage or commit, never silently. On a replica (pg_is_in_recovery()) nothing is written, and it
- * is asked once a minute whether it was promoted.
+ * removed meanwhile fail at their stage or commit, never silently. On a replica
+ * (pg_is_in_recovery()) nothing is written, and it is asked once a minute whether
+ * it was promoted.
  */
 #ifndef READER_PG_HOUSE_H
 #define READER_PG_HOUSE_H
@@ -27,7 +28,8 @@ struct pg_house;
 
 /*
  * Connect (waiting up to db_start_timeout_ms for a server that does not listen
- * yet), migrate, register, start the thread. Blocks. NULL with ERR_CONFIG or ERR_STORE.
+ * yet), migrate, register, start the thread. Blocks. NULL with ERR_CONFIG or
+ * ERR_STORE.
  */
 struct pg_house *pg_house_new(const struct reader_settings *settings,
 			      struct err *err);

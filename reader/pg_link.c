@@ -189,6 +189,27 @@ static void keep_result(struct pg_link *link, PGresult *result)
 	link->result = result;
 }
 
+static void end_request(struct pg_link *link, const struct err *err)
+{
+	set_state(link, PG_LINK_IDLE);
+	complete(link, link->result, err);
+}
+
+/*
+ * A statement that could not be prepared may be there all the same: out of memory
+ * here, libpq tells of a failure. Its name would be taken for ever.
+ */
+static void give_up(struct pg_link *link, const struct err *err)
+{
+	PGresult *result = link->result;
+	pg_done_fn *done = link->done;
+
+	link->result = NULL;
+	pg_link_reset(link);
+	link->done = done;
+	complete(link, result, err);
+}
+
 /* All results are there. */
 static void on_results(struct pg_link *link)
 {
@@ -203,10 +224,12 @@ static void on_results(struct pg_link *link)
 		run_prepared(link);
 		return;
 	}
-	set_state(link, PG_LINK_IDLE);
 	if (!is_good)
 		pg_result_err(&err, link->result, "the database refused");
-	complete(link, link->result, is_good ? NULL : &err);
+	if (was_preparing)
+		give_up(link, &err);
+	else
+		end_request(link, is_good ? NULL : &err);
 }
 
 static void on_copy_begun(struct pg_link *link, PGresult *result)

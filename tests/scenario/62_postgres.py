@@ -15,7 +15,8 @@ import time
 import unittest
 
 import postgres
-from client import Client, Closed, fetch, get, head, wait_until
+from client import (LAST_CHUNK, Client, Closed, chunk, fetch, get, head,
+                    wait_until)
 from harness import Reader, Scenario, payload, sha256, slow
 from postgres_proxy import Proxy
 
@@ -93,6 +94,14 @@ class Api(PgScenario):
             self.assert_stored(box, ID % i, data)
         self.assert_clean(9)
 
+    def test_slices_are_as_large_as_they_are_set(self):
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        self.store(box, ID % 1, payload(4 * MIB))
+        n_slices = int(self.database.value(
+            "SELECT n_slices FROM stream_broadcast.object"))
+        self.assertGreater(n_slices, 8)     # each ends with a write
+        self.assertLessEqual(n_slices, 65)
+
     def test_every_kind_of_range_is_exact(self):
         box = self.pg_reader()
         data = payload(100 * CHUNK + 5)
@@ -101,7 +110,9 @@ class Api(PgScenario):
         for first, end in ((0, 0), (0, CHUNK - 1), (0, CHUNK), (1, 2),
                            (CHUNK - 1, CHUNK), (CHUNK, CHUNK),
                            (8 * CHUNK - 1, 8 * CHUNK), (5, 70 * CHUNK + 3),
-                           (last, last), (0, last), (100 * CHUNK, last)):
+                           (last, last), (0, last), (100 * CHUNK, last),
+                           (0, CHUNK - 2), (3, 9 * CHUNK - 2),
+                           (3, 9 * CHUNK), (0, last - 1)):
             answer = box.content(ID % 1, f"Range: bytes={first}-{end}")
             self.assertEqual(answer.status, 206)
             self.assertEqual(answer.headers["content-range"],
@@ -580,6 +591,25 @@ class Faults(PgScenario):
             self.assert_stored(box, ID % i, data)
         self.assert_clean(5)
 
+    def test_a_commit_that_the_server_wants_again_is_repeated(self):
+        """Serialization failures, deadlocks: SQLSTATE class 40."""
+        box = self.pg_reader()
+        data = payload(1000)
+        self.assertEqual(stage(box, ID % 1, data).status, 200)
+        self.database.query("""
+            CREATE SEQUENCE public.attempt;
+            GRANT USAGE ON SEQUENCE public.attempt TO reader;
+            CREATE FUNCTION public.fail_twice() RETURNS trigger AS $$ BEGIN
+                IF NEW.state = 3 AND nextval('public.attempt') < 3 THEN
+                    RAISE EXCEPTION 'again' USING ERRCODE = '40001';
+                END IF; RETURN NEW; END $$ LANGUAGE plpgsql;
+            CREATE TRIGGER fail_twice BEFORE UPDATE ON stream_broadcast.object
+                FOR EACH ROW EXECUTE FUNCTION public.fail_twice()""")
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assertEqual(self.database.value(
+            "SELECT last_value FROM public.attempt"), "3")
+        self.assert_stored(box, ID % 1, data)
+
     def test_a_killed_reader_leaves_nothing_after_its_restart(self):
         """Row 69, for what was received and what was staged."""
         box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
@@ -650,6 +680,25 @@ class Instances(PgScenario):
         self.assert_clean()
         self.store(box, ID % 1, data)
         self.assert_stored(other, ID % 1, data)
+
+    def test_what_is_committed_before_its_turn_comes_is_left_alone(self):
+        """The other one has listed it, but is busy with the one before."""
+        data = payload(50000)
+        box = self.pg_reader()
+        for i in (1, 2):
+            self.assertEqual(stage(box, ID % i, data).status, 200)
+        holder = self.hold("SELECT count(*) FROM (SELECT FROM object WHERE "
+                           f"id = '{ID % 1}' FOR UPDATE) AS o")
+        box.signal(signal.SIGSTOP)
+        self.lose_lock()
+        other = self.pg_reader()
+        wait_until(lambda: self.n_waiting() == 1, "the first one is its turn")
+        box.signal(signal.SIGCONT)
+        self.assertEqual(commit(box, ID % 2, data).status, 201)
+        holder.communicate("COMMIT;\n")
+        wait_until(lambda: self.rows() == 1, "the first one is removed")
+        self.wait_for_a_round()
+        self.assert_stored(other, ID % 2, data)
 
     def n_waiting(self):
         return int(self.cluster.value("SELECT count(*) FROM pg_stat_activity "
@@ -826,6 +875,23 @@ class LostCommits(PgScenario):
             self.crash(box)
             self.assertEqual((self.rows("object"), self.rows("chunk")), (1, 0))
             client.send(data[12 * CHUNK:])
+            self.expect_lost(box, ID % 1, data, client.response())
+
+    def test_the_last_slice_is_missed_when_it_is_lost(self):
+        """No further one begins: the stage has to find out."""
+        box = self.pg_reader()
+        data = payload(12 * CHUNK)
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             "Transfer-Encoding: chunked"))
+            wait_until(lambda: self.rows("object"), "the object has a row")
+            self.cluster.query("CHECKPOINT")
+            self.hold_back_wal()
+            client.send(chunk(data))
+            wait_until(lambda: self.rows("chunk") == 12, "a slice is there")
+            self.crash(box)
+            self.assertEqual((self.rows("object"), self.rows("chunk")), (1, 0))
+            client.send(LAST_CHUNK)
             self.expect_lost(box, ID % 1, data, client.response())
 
     def test_a_slice_that_began_at_the_row_of_the_one_before_is_missed(self):

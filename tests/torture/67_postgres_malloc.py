@@ -13,14 +13,15 @@ request, ID, DATA, OTHER = (malloc.request, malloc.ID, malloc.DATA,
 class PostgresMalloc(Reader):
     """The tests of every reader, and connecting anew."""
 
+    # libgssapi_krb5 1.20 itself crashes when it is out of memory.
     def start(self):
         self.database = postgres.shared().create_database()
         self.box = self.reader(
             READER_BUFFER_SIZE=16384, READER_STAGED_TTL=1,
             READER_DISK_THREADS=1, READER_STORE="postgres",
             READER_FILE_DIR=None, READER_DB_CONNECTIONS=2,
-            READER_DB_TIMEOUT_MS=5000, **self.database.env(),
-            **self.failing())
+            READER_DB_TIMEOUT_MS=5000, PGGSSENCMODE="disable",
+            **self.database.env(), **self.failing())
         for i in range(3):
             self.store(ID % (0xfff000 + i), OTHER)
         self.form(0)
@@ -34,12 +35,18 @@ class PostgresMalloc(Reader):
         super().check(n, answers)
 
     def assert_staging_empties(self, *readers):
-        for what in ("object WHERE state <> 3",
-                     "chunk WHERE object NOT IN (SELECT key FROM "
-                     "stream_broadcast.object)"):
-            wait_until(lambda w=what: self.database.value(
-                f"SELECT count(*) FROM stream_broadcast.{w}") == "0",
-                f"no {what.split()[0]} is left", 30 * PATIENCE)
+        """But for rows without bytes that nobody heard of: at the restart."""
+        self.assert_none("object WHERE state <> 3 AND n_slices > 0")
+        self.assert_none("chunk WHERE object NOT IN (SELECT key FROM "
+                         "stream_broadcast.object)")
+        self.assertEqual(self.box.stop(), 0)
+        self.box.restart().wait_ready()
+        self.assert_none("object WHERE state <> 3")
+
+    def assert_none(self, what):
+        wait_until(lambda: self.database.value(
+            f"SELECT count(*) FROM stream_broadcast.{what}") == "0",
+            f"no {what} is left", 30 * PATIENCE)
 
     def test_an_object_over_new_connections(self):
         self.start()

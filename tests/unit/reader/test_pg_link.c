@@ -256,6 +256,22 @@ START_TEST(an_error_leaves_the_connection_usable)
 }
 END_TEST
 
+/* It may be there all the same: then its name is taken. */
+START_TEST(a_connection_that_cannot_prepare_is_given_up)
+{
+	start_connected();
+	ended = false;
+	pg_link_run(pg, PG_PING, on_told, &n_told);
+	take_bytes();
+	say_error("FEHLER", "42P05", "gibt es schon");
+	say_ready();
+	ck_assert_int_eq(wait_end(), ERR_STORE);
+	ck_assert_ptr_nonnull(strstr(last.text, "gibt es schon"));
+	ck_assert(!pg_link_is_usable(pg));
+	stop();
+}
+END_TEST
+
 /* CommandComplete comes before the transaction's end: it is no success yet. */
 START_TEST(success_is_not_believed_before_the_server_is_ready)
 {
@@ -465,6 +481,7 @@ END_TEST
 	X(a_server_that_says_nothing_is_given_up) \
 	X(an_answer_may_come_byte_by_byte) \
 	X(an_error_leaves_the_connection_usable) \
+	X(a_connection_that_cannot_prepare_is_given_up) \
 	X(success_is_not_believed_before_the_server_is_ready) \
 	X(an_error_after_the_command_is_the_answer) \
 	X(a_silent_server_is_given_up_in_time) \
