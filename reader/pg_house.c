@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define ROUND_MS 60000u		/* between two rounds */
+#define STRAYS_MS 3600000u	/* between two looks at every object */
 #define RETRY_MS 2000u		/* after a round that failed */
 #define START_RETRY_US 200000u
 #define RETURN_TIME "3 minutes"	/* a living reader is back after a restart */
@@ -39,6 +40,7 @@ struct pg_house {
 	atomic_int instance;
 	atomic_bool is_replica;
 	bool has_lock;
+	uint64_t strays_at_ms;		/* when they are looked for again */
 	/* the thread */
 	pthread_t thread;
 	bool started;
@@ -253,7 +255,8 @@ static int finish_removals(struct pg_house *house, struct err *err)
 }
 
 /*
- * Each object of `chunk` by one probe of its index, however many rows it has.
+ * Each object of `chunk` by one probe of its index, however many rows it has:
+ * about 7 s for a million of objects, so not in every round.
  * An object's row is committed before its first chunk, and one statement sees
  * one state, so a chunk without a row is nobody's.
  */
@@ -441,6 +444,7 @@ static int connect_house(struct pg_house *house, struct err *err)
 	if (!house->conn)
 		return -1;
 	set_asking(house, PQsocket(house->conn));
+	house->strays_at_ms = 0;	/* others were cut off, too */
 	return set_up_session(house, err);
 }
 
@@ -468,6 +472,9 @@ static int keep_house(struct pg_house *house, struct err *err)
 	if (do_chores(house, err) < 0 || bury_the_dead(house, err) < 0 ||
 	    finish_removals(house, err) < 0)
 		return -1;
+	if (clock_monotonic_ms() < house->strays_at_ms)
+		return 0;
+	house->strays_at_ms = clock_monotonic_ms() + STRAYS_MS;
 	return remove_strays(house, err);
 }
 

@@ -8,8 +8,9 @@
  * batches, right after the start and once a minute: out of sight first, so that an
  * owner who lives after all cannot commit what is being removed. So several
  * readers may share a database. Removed too: objects of our own whose removal was
- * broken off, and chunks that have no object (a slice that was committed after all
- * by a backend that nobody heard of any more).
+ * broken off, and, once an hour and after each connect, chunks that have no object
+ * (a slice that was committed after all by a backend that nobody heard of any
+ * more).
  *
  * A connection that breaks is made anew at once and the lock taken again; after a
  * restart of the server others wait for that. Objects that another reader may have
