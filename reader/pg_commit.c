@@ -24,8 +24,11 @@ static void end_commit(struct pg_sink *sink, const struct err *err)
 
 static void on_duplicate_purged(void *arg, const struct err *err)
 {
-	(void)err;	/* the house finishes it */
-	end_commit(arg, NULL);
+	struct pg_sink *sink = arg;
+
+	if (err)
+		pg_house_remove_later(pg_sink_store(sink)->house, sink->key);
+	end_commit(sink, NULL);
 }
 
 static void on_duplicate_withdrawn(void *arg, PGresult *result,
@@ -34,11 +37,13 @@ static void on_duplicate_withdrawn(void *arg, PGresult *result,
 	struct pg_sink *sink = arg;
 
 	PQclear(result);
-	if (err)
+	if (err) {
+		pg_house_remove_later(pg_sink_store(sink)->house, sink->key);
 		end_commit(sink, NULL);
-	else
-		pg_purge_start(&sink->purge, sink->pool, sink->key,
-			       on_duplicate_purged, sink);
+		return;
+	}
+	pg_purge_start(&sink->purge, sink->pool, sink->key,
+		       on_duplicate_purged, sink);
 }
 
 static void bind_withdrawal(void *arg, struct pg_link *link)
@@ -49,35 +54,9 @@ static void bind_withdrawal(void *arg, struct pg_link *link)
 	pg_link_number(link, 1, sink->key);
 }
 
-/* Another row is the committed object of this id: is it the same content? */
-static void on_other_found(void *arg, PGresult *result, const struct err *err)
+static bool has_time(const struct pg_sink *sink)
 {
-	struct pg_sink *sink = arg;
-	struct err why = ERR_INIT;
-	struct object other;
-	uint64_t key;
-	bool same = false;
-
-	if (!err && PQntuples(result) > 0) {
-		pg_row_object(result, 0, &other, &key);
-		same = object_is_same(&other, &sink->base.object);
-	}
-	PQclear(result);
-	if (same) {
-		pg_call_run(&sink->call, sink->pool, PG_WITHDRAW,
-			    bind_withdrawal, on_duplicate_withdrawn, sink);
-		return;
-	}
-	err_set(&why, ERR_CONFLICT,
-		"another object of this identifier is committed");
-	end_commit(sink, err ? err : &why);
-}
-
-static void bind_id(void *arg, struct pg_link *link)
-{
-	struct pg_sink *sink = arg;
-
-	pg_link_text(link, 0, sink->base.object.id);
+	return clock_monotonic_ms() < sink->deadline_ms;
 }
 
 /*
@@ -87,8 +66,48 @@ static void bind_id(void *arg, struct pg_link *link)
 static bool may_retry(const struct pg_sink *sink, const PGresult *result,
 		      const struct err *err)
 {
-	return (!result || err->code == ERR_LIMIT) &&
-	       clock_monotonic_ms() < sink->deadline_ms;
+	return (!result || err->code == ERR_LIMIT) && has_time(sink);
+}
+
+static void retry_commit(struct pg_sink *sink)
+{
+	timer_init(&sink->timer, sink->base.loop, try_commit, sink);
+	timer_start(&sink->timer, COMMIT_RETRY_MS);
+}
+
+/* Another row is the committed object of this id, or was: is it the same? */
+static void on_other_found(void *arg, PGresult *result, const struct err *err)
+{
+	struct pg_sink *sink = arg;
+	bool retry = err ? may_retry(sink, result, err)
+			 : PQntuples(result) == 0 && has_time(sink);
+	struct err why = ERR_INIT;
+	struct object other;
+	uint64_t key;
+	bool same = false;
+
+	if (PQntuples(result) > 0) {
+		pg_row_object(result, 0, &other, &key);
+		same = object_is_same(&other, &sink->base.object);
+	}
+	PQclear(result);
+	if (same) {
+		pg_call_run(&sink->call, sink->pool, PG_WITHDRAW,
+			    bind_withdrawal, on_duplicate_withdrawn, sink);
+	} else if (retry) {
+		retry_commit(sink);
+	} else {
+		err_set(&why, ERR_CONFLICT,
+			"another object of this identifier is committed");
+		end_commit(sink, err ? err : &why);
+	}
+}
+
+static void bind_id(void *arg, struct pg_link *link)
+{
+	struct pg_sink *sink = arg;
+
+	pg_link_text(link, 0, sink->base.object.id);
 }
 
 static void on_committed(void *arg, PGresult *result, const struct err *err)
@@ -102,8 +121,7 @@ static void on_committed(void *arg, PGresult *result, const struct err *err)
 		pg_call_run(&sink->call, sink->pool, PG_FIND, bind_id,
 			    on_other_found, sink);
 	} else if (err && may_retry(sink, result, err)) {
-		timer_init(&sink->timer, sink->base.loop, try_commit, sink);
-		timer_start(&sink->timer, COMMIT_RETRY_MS);
+		retry_commit(sink);
 	} else if (err) {
 		end_commit(sink, err);
 	} else if (pg_changed(result) == 1) {
@@ -172,6 +190,22 @@ static void on_withdrawn(void *arg, PGresult *result, const struct err *err)
 	pg_purge_start(&sink->purge, sink->pool, sink->key, on_purged, sink);
 }
 
+/* Nobody knows whether there is a row: the answer to open was lost. */
+static void on_unopened(void *arg, PGresult *result, const struct err *err)
+{
+	(void)err;	/* the next start removes it */
+	PQclear(result);
+	sink_end(arg);
+}
+
+static void bind_unopen(void *arg, struct pg_link *link)
+{
+	struct pg_sink *sink = arg;
+
+	pg_link_number(link, 0, pg_house_instance(pg_sink_store(sink)->house));
+	pg_link_text(link, 1, sink->base.object.id);
+}
+
 void pg_sink_abort(struct sink *base)
 {
 	struct pg_sink *sink = pg_sink_of(base);
@@ -179,8 +213,11 @@ void pg_sink_abort(struct sink *base)
 	if (!pg_sink_choose_pool(sink))
 		return;
 	pg_slice_drop(sink);
-	if (sink->key == 0)
+	if (sink->key == 0 && !sink->maybe_opened)
 		sink_end(base);
+	else if (sink->key == 0)
+		pg_call_run(&sink->call, sink->pool, PG_UNOPEN, bind_unopen,
+			    on_unopened, sink);
 	else
 		pg_call_run(&sink->call, sink->pool, PG_WITHDRAW,
 			    bind_withdrawal, on_withdrawn, sink);

@@ -1,20 +1,23 @@
 #include "reader/pg_conninfo.h"
 
+#include "common/clock.h"
 #include "common/span.h"
 
 #include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 /*
- * What every session of ours has; GUCs of the server's own are left alone. Scans
- * by one process from a table's beginning find rows in the same order for every
- * page of a search.
+ * What every session of ours has, behind what PGOPTIONS says; GUCs of the
+ * server's own are left alone. Scans by one process from a table's beginning find
+ * rows in the same order for every page of a search.
  */
-#define SESSION                                          \
-	"-c search_path=stream_broadcast,public,pg_temp " \
-	"-c max_parallel_workers_per_gather=0 "           \
-	"-c synchronize_seqscans=off "                    \
+#define SESSION                                            \
+	" -c search_path=stream_broadcast,public,pg_temp " \
+	"-c max_parallel_workers_per_gather=0 "            \
+	"-c synchronize_seqscans=off "                     \
 	"-c statement_timeout=0 -c lock_timeout=0 "       \
 	"-c client_min_messages=warning "                 \
 	"-c pg_trgm.word_similarity_threshold=0.45"
@@ -145,6 +148,16 @@ static int resolve(const struct reader_settings *s,
 	return add_hosts(r, host, port);
 }
 
+static int add_options(const PQconninfoOption *options, struct resolving *r)
+{
+	int n = snprintf(r->out->options, PG_ADDRESSES_SIZE, "%s%s",
+			 default_of(options, "options"), SESSION);
+
+	if ((size_t)n < PG_ADDRESSES_SIZE)
+		return 0;
+	return err_set(r->err, ERR_CONFIG, "PGOPTIONS is too long");
+}
+
 int pg_resolve(const struct reader_settings *settings,
 	       struct pg_addresses *addresses, struct err *err)
 {
@@ -155,7 +168,9 @@ int pg_resolve(const struct reader_settings *settings,
 	if (!options)
 		return err_set(err, ERR_MEMORY, "out of memory for libpq");
 	*addresses = (struct pg_addresses){ .host = "" };
-	rc = resolve(settings, options, &r);
+	rc = add_options(options, &r);
+	if (rc == 0)
+		rc = resolve(settings, options, &r);
 	PQconninfoFree(options);
 	return rc;
 }
@@ -187,8 +202,32 @@ void pg_conninfo_init(struct pg_conninfo *info,
 	set(info, "password", settings->db_password);
 	set(info, "client_encoding", "UTF8");
 	set(info, "fallback_application_name", "stream-broadcast");
-	set(info, "options", SESSION);
+	set(info, "options", addresses->options);
 	set(info, "keepalives_idle", "30");
 	set(info, "keepalives_interval", "10");
 	set(info, "keepalives_count", "3");
+}
+
+/* ---- a connection that may block ------------------------------------------ */
+
+PGconn *pg_connect(const struct pg_conninfo *info, uint64_t ms)
+{
+	PGconn *conn = PQconnectStartParams(info->keywords, info->values, 0);
+	PostgresPollingStatusType on = PGRES_POLLING_WRITING;
+	uint64_t now = clock_monotonic_ms(), end = now + ms;
+
+	if (!conn)
+		return NULL;
+	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+	while (PQstatus(conn) != CONNECTION_BAD && on != PGRES_POLLING_OK &&
+	       now < end) {
+		struct pollfd fd = { .fd = PQsocket(conn),
+				     .events = on == PGRES_POLLING_READING
+						       ? POLLIN : POLLOUT };
+
+		if (poll(&fd, 1, (int)(end - now)) > 0)
+			on = PQconnectPoll(conn);
+		now = clock_monotonic_ms();
+	}
+	return conn;
 }

@@ -2,8 +2,8 @@
  * pg_conninfo.h - how to reach the database, and names without blocking
  *
  * DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD go before libpq's own
- * variables; everything else (TLS, service and password files, several hosts) is
- * libpq's (PostgreSQL manual, 34.1). libpq looks names up with a blocking call,
+ * variables; everything else (TLS, service and password files, several hosts,
+ * PGOPTIONS) is libpq's (PostgreSQL manual, 34.1). libpq looks names up with a blocking call,
  * also in an asynchronous connect; so a worker does it first and the addresses
  * are handed over as `hostaddr`. TLS still verifies the name.
  */
@@ -22,6 +22,7 @@ struct pg_addresses {
 	char host[PG_ADDRESSES_SIZE];		/* "a,a", one for each address */
 	char hostaddr[PG_ADDRESSES_SIZE];	/* "10.0.0.1,::1"; "" of sockets */
 	char port[PG_ADDRESSES_SIZE];
+	char options[PG_ADDRESSES_SIZE];	/* PGOPTIONS, then ours */
 };
 
 /*
@@ -46,5 +47,12 @@ struct pg_conninfo {
 void pg_conninfo_init(struct pg_conninfo *info,
 		      const struct reader_settings *settings,
 		      const struct pg_addresses *addresses);
+
+/*
+ * Connect, blocking for at most `ms` without the look-up of names: for the start
+ * and for keeping house. To be PQfinish()ed in any case; NULL only when out of
+ * memory.
+ */
+PGconn *pg_connect(const struct pg_conninfo *info, uint64_t ms);
 
 #endif

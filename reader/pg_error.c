@@ -2,7 +2,10 @@
 
 #include "common/span.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#define SQLSTATE_SIZE 6u	/* five characters and a NUL */
 
 /* What a class of SQLSTATEs, or one of them, means; the first match counts. */
 static const struct {
@@ -68,29 +71,49 @@ int pg_result_err(struct err *err, const PGresult *result, const char *what)
 	return set(err, state ? state : "", what, *text ? text : "no answer");
 }
 
+/*
+ * libpq tells no SQLSTATE of a connection, but with PQERRORS_VERBOSE its text
+ * does, behind the severity: "…FATAL:  28P01: words". The words are in the
+ * server's language. "" when there is none: the text is libpq's own.
+ */
+static void find_state(const char *text, char state[SQLSTATE_SIZE])
+{
+	static const char capitals[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	const size_t len = SQLSTATE_SIZE - 1;
+
+	state[0] = '\0';
+	while (!state[0] && (text = strstr(text, ":  "))) {
+		text += 3;
+		if (strspn(text, capitals) == len && text[len] == ':')
+			snprintf(state, SQLSTATE_SIZE, "%s", text);
+	}
+}
+
 int pg_conn_err(struct err *err, const PGconn *conn, const char *what)
 {
 	const char *text = conn ? PQerrorMessage(conn) : "out of memory";
+	char state[SQLSTATE_SIZE];
 
-	if (strstr(text, "too many clients") ||
-	    strstr(text, "remaining connection slots") ||
-	    strstr(text, "is starting up") || strstr(text, "shutting down"))
-		return set(err, "53300", what, text);
-	return set(err, "", what, *text ? text : "the connection was lost");
+	find_state(text, state);
+	return set(err, state, what, *text ? text : "the connection was lost");
 }
 
-/*
- * libpq tells no SQLSTATE of a failed start. A server that speaks another
- * language is asked again until the time is up.
- */
 bool pg_conn_is_hopeless(const PGconn *conn)
 {
+	static const char *const prefixes[] = {
+		"28",		/* invalid authorization: password, role, pg_hba */
+		"3D000",	/* no such database */
+		"42501",	/* no privilege to connect */
+		"42704",	/* options: no such parameter */
+		"22023",	/* options: no such value */
+	};
 	const char *text = PQerrorMessage(conn);
+	char state[SQLSTATE_SIZE];
 
-	return strstr(text, "authentication failed") ||
-	       strstr(text, "no password supplied") ||
-	       strstr(text, "does not exist") ||
-	       strstr(text, "no pg_hba.conf entry") ||
-	       strstr(text, "invalid connection option") ||
-	       strstr(text, "permission denied for database");
+	find_state(text, state);
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(state, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return strstr(text, "no password supplied") ||
+	       strstr(text, "invalid connection option");
 }

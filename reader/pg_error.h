@@ -26,13 +26,15 @@ int pg_result_err(struct err *err, const PGresult *result, const char *what);
 
 /*
  * `err` for a connection that could not be made or broke, beginning with `what`.
- * Always -1.
+ * Always -1. The connection has PQERRORS_VERBOSE, or it cannot be told what a
+ * server meant.
  */
 int pg_conn_err(struct err *err, const PGconn *conn, const char *what);
 
 /*
  * Will the same attempt to connect fail for ever (wrong password, no such
- * database or user)? False for a server that is down or still starting.
+ * database or user)? False for a server that is down or still starting. As
+ * pg_conn_err().
  */
 bool pg_conn_is_hopeless(const PGconn *conn);
 

@@ -7,18 +7,23 @@
 #include "reader/pg_error.h"
 #include "reader/pg_schema.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define ROUND_MS 60000u		/* between two rounds */
+#define STRAYS_MS 3600000u	/* between two looks at every object */
 #define RETRY_MS 2000u		/* after a round that failed */
 #define START_RETRY_US 200000u
+#define RETURN_TIME "3 minutes"	/* a living reader is back after a restart */
 #define BATCH_ROWS 8192		/* 64 MiB of chunks a transaction */
 #define NUMBER_SIZE 24
 
@@ -35,13 +40,15 @@ struct pg_house {
 	atomic_int instance;
 	atomic_bool is_replica;
 	bool has_lock;
+	uint64_t strays_at_ms;		/* when they are looked for again */
 	/* the thread */
 	pthread_t thread;
 	bool started;
-	pthread_mutex_t mutex;
-	pthread_cond_t wake;
+	int wake;			/* eventfd: a chore, or the end */
+	pthread_mutex_t mutex;		/* guards what follows */
 	bool stopping;
-	struct chore *chores;		/* under the mutex, too */
+	int asking;			/* the connection's socket in a round; or -1 */
+	struct chore *chores;
 };
 
 /* ---- SQL ----------------------------------------------------------------- */
@@ -92,14 +99,15 @@ static bool is_stopping(struct pg_house *house)
 	return stopping;
 }
 
-/* All chunks of an object, BATCH_ROWS a transaction. */
+/* All chunks of an object that is not committed, BATCH_ROWS a transaction. */
 static int remove_chunks(struct pg_house *house, const char *key,
 			 struct err *err)
 {
 	static const char sql[] =
 		"DELETE FROM chunk WHERE object = $1::bigint AND seq < "
 		"(SELECT min(seq) FROM chunk WHERE object = $1::bigint) + "
-		"$2::bigint";
+		"$2::bigint AND NOT EXISTS (SELECT FROM object WHERE "
+		"key = $1::bigint AND state = 3)";
 	char batch[NUMBER_SIZE];
 	long n = 1;
 
@@ -109,21 +117,31 @@ static int remove_chunks(struct pg_house *house, const char *key,
 	return n < 0 ? -1 : 0;
 }
 
+/*
+ * One object, unless it is committed. Its owner may live after all and be about
+ * to commit it: so it is withdrawn before its first chunk goes.
+ */
+static int remove_uncommitted(struct pg_house *house, const char *key,
+			      struct err *err)
+{
+	if (change(house, "UPDATE object SET state = 4, withdrawn_at = now() "
+		   "WHERE key = $1::bigint AND state <> 3", key, NULL,
+		   err) < 0 ||
+	    remove_chunks(house, key, err) < 0)
+		return -1;
+	return change(house, "DELETE FROM object WHERE key = $1::bigint AND "
+		      "state = 4", key, NULL, err) < 0 ? -1 : 0;
+}
+
 /* Remove the objects whose keys a query gives, one by one. */
 static long remove_objects(struct pg_house *house, PGresult *keys,
 			   struct err *err)
 {
 	long n = 0;
 
-	for (int i = 0; i < PQntuples(keys) && !is_stopping(house); i++) {
-		const char *key = PQgetvalue(keys, i, 0);
-
-		if (remove_chunks(house, key, err) < 0 ||
-		    change(house, "DELETE FROM object WHERE key = $1::bigint "
-			   "AND state <> 3", key, NULL, err) < 0)
+	for (int i = 0; i < PQntuples(keys) && !is_stopping(house); i++, n++)
+		if (remove_uncommitted(house, PQgetvalue(keys, i, 0), err) < 0)
 			return -1;
-		n++;
-	}
 	return n;
 }
 
@@ -197,13 +215,21 @@ static int look_at_instance(struct pg_house *house, const char *instance,
 	return unlock(house, instance, err) ? rc : -1;
 }
 
-/* Owners that are registered, and those of a restored dump that are not. */
+/*
+ * Owners that are registered, and those of a restored dump that are not. A server
+ * that was restarted has taken everybody's lock away: those who live have a while
+ * to take theirs again.
+ */
 static int bury_the_dead(struct pg_house *house, struct err *err)
 {
 	PGresult *others = ask(house,
 			       "SELECT id FROM instance WHERE id <> $1::integer "
+			       "AND (started_at > pg_postmaster_start_time() OR "
+			       "pg_postmaster_start_time() < now() - interval '"
+			       RETURN_TIME "') "
 			       "UNION SELECT owner FROM object WHERE state <> 3 "
-			       "AND owner <> $1::integer",
+			       "AND owner <> $1::integer AND owner NOT IN "
+			       "(SELECT id FROM instance)",
 			       house->instance_text, NULL, err);
 	int rc = others ? 0 : -1;
 
@@ -229,7 +255,8 @@ static int finish_removals(struct pg_house *house, struct err *err)
 }
 
 /*
- * Each object of `chunk` by one probe of its index, however many rows it has.
+ * Each object of `chunk` by one probe of its index, however many rows it has:
+ * about 7 s for a million of objects, so not in every round.
  * An object's row is committed before its first chunk, and one statement sees
  * one state, so a chunk without a row is nobody's.
  */
@@ -248,6 +275,11 @@ static int remove_strays(struct pg_house *house, struct err *err)
 
 /* ---- removals that were asked for ---------------------------------------- */
 
+static void wake(struct pg_house *house)
+{
+	CHECK(eventfd_write(house->wake, 1) == 0);
+}
+
 static struct chore *take_chore(struct pg_house *house)
 {
 	struct chore *chore;
@@ -265,8 +297,8 @@ static void put_chore(struct pg_house *house, struct chore *chore)
 	pthread_mutex_lock(&house->mutex);
 	chore->next = house->chores;
 	house->chores = chore;
-	pthread_cond_signal(&house->wake);
 	pthread_mutex_unlock(&house->mutex);
+	wake(house);
 }
 
 /* Out of memory: the next start of a reader removes what was not committed. */
@@ -286,11 +318,9 @@ static int remove_object(struct pg_house *house, int64_t key, struct err *err)
 
 	snprintf(text, sizeof(text), "%" PRId64, key);
 	if (change(house, "UPDATE object SET state = 4, withdrawn_at = now() "
-		   "WHERE key = $1::bigint", text, NULL, err) < 0 ||
-	    remove_chunks(house, text, err) < 0)
+		   "WHERE key = $1::bigint", text, NULL, err) < 0)
 		return -1;
-	return change(house, "DELETE FROM object WHERE key = $1::bigint AND "
-		      "state = 4", text, NULL, err) < 0 ? -1 : 0;
+	return remove_uncommitted(house, text, err);
 }
 
 static int do_chores(struct pg_house *house, struct err *err)
@@ -320,7 +350,10 @@ static int take_own_lock(struct pg_house *house, struct err *err)
 			       "another reader holds the lock of instance %s",
 			       house->instance_text);
 	house->has_lock = true;
-	return 0;
+	/* Who had buried us has removed the row, too. */
+	return change(house, "INSERT INTO instance (id) OVERRIDING SYSTEM VALUE "
+		      "VALUES ($1::integer) ON CONFLICT DO NOTHING",
+		      house->instance_text, NULL, err) < 0 ? -1 : 0;
 }
 
 /*
@@ -358,11 +391,9 @@ static PGconn *try_connect(struct pg_house *house, struct err *err)
 	if (pg_resolve(house->settings, &addresses, err) < 0)
 		return NULL;
 	pg_conninfo_init(&info, house->settings, &addresses);
-	info.keywords[info.n] = "connect_timeout";
-	info.values[info.n] = "10";
-	info.keywords[info.n + 1] = "tcp_user_timeout";
-	info.values[info.n + 1] = "60000";
-	conn = PQconnectdbParams(info.keywords, info.values, 0);
+	info.keywords[info.n] = "tcp_user_timeout";
+	info.values[info.n] = "60000";
+	conn = pg_connect(&info, house->settings->db_connect_timeout_ms);
 	if (PQstatus(conn) == CONNECTION_OK)
 		return conn;
 	pg_conn_err(err, conn, "cannot connect to the database");
@@ -372,25 +403,64 @@ static PGconn *try_connect(struct pg_house *house, struct err *err)
 	return NULL;
 }
 
-/* Connected, migrated, registered. */
-static int settle(struct pg_house *house, struct err *err)
+/* What the connection asks may be broken off by stop_thread() from now on. */
+static void set_asking(struct pg_house *house, int fd)
 {
-	bool is_replica;
+	pthread_mutex_lock(&house->mutex);
+	house->asking = fd;
+	if (house->stopping && fd >= 0)
+		shutdown(fd, SHUT_RDWR);
+	pthread_mutex_unlock(&house->mutex);
+}
 
+/*
+ * An administrator's time limits are for those who forget a session; this one is
+ * idle because it holds a lock. PostgreSQL 13 does not know the setting yet.
+ */
+static int set_up_session(struct pg_house *house, struct err *err)
+{
+	PGresult *result;
+
+	if (PQserverVersion(house->conn) < 140000)
+		return 0;
+	result = ask(house, "SET idle_session_timeout = 0", NULL, NULL, err);
+	PQclear(result);
+	return result ? 0 : -1;
+}
+
+static int connect_house(struct pg_house *house, struct err *err)
+{
 	if (house->conn && PQstatus(house->conn) == CONNECTION_BAD) {
+		set_asking(house, -1);
 		PQfinish(house->conn);
 		house->conn = NULL;
 		house->has_lock = false;
 	}
+	if (house->conn) {
+		set_asking(house, PQsocket(house->conn));
+		return 0;
+	}
+	house->conn = try_connect(house, err);
 	if (!house->conn)
-		house->conn = try_connect(house, err);
-	if (!house->conn ||
+		return -1;
+	set_asking(house, PQsocket(house->conn));
+	house->strays_at_ms = 0;	/* others were cut off, too */
+	return set_up_session(house, err);
+}
+
+/* Connected, migrated, registered; only then it is no replica. */
+static int settle(struct pg_house *house, struct err *err)
+{
+	bool is_replica;
+
+	if (connect_house(house, err) < 0 ||
 	    pg_schema_migrate(house->conn, &is_replica, err) < 0)
 		return -1;
+	if (!is_replica && !house->has_lock &&
+	    register_instance(house, err) < 0)
+		return -1;
 	atomic_store(&house->is_replica, is_replica);
-	if (is_replica || house->has_lock)
-		return 0;
-	return register_instance(house, err);
+	return 0;
 }
 
 static int keep_house(struct pg_house *house, struct err *err)
@@ -402,44 +472,74 @@ static int keep_house(struct pg_house *house, struct err *err)
 	if (do_chores(house, err) < 0 || bury_the_dead(house, err) < 0 ||
 	    finish_removals(house, err) < 0)
 		return -1;
+	if (clock_monotonic_ms() < house->strays_at_ms)
+		return 0;
+	house->strays_at_ms = clock_monotonic_ms() + STRAYS_MS;
 	return remove_strays(house, err);
 }
 
+static bool has_chores(struct pg_house *house)
+{
+	bool has;
+
+	pthread_mutex_lock(&house->mutex);
+	has = house->chores != NULL;
+	pthread_mutex_unlock(&house->mutex);
+	return has;
+}
+
+/* Until somebody wakes us; true when the connection, and its lock, are lost. */
+static bool wait_for_news(struct pg_house *house, uint64_t ms)
+{
+	struct pollfd fds[] = {
+		{ .fd = house->wake, .events = POLLIN },
+		{ .fd = house->conn ? PQsocket(house->conn) : -1,
+		  .events = POLLIN },
+	};
+	eventfd_t ignored;
+
+	if (poll(fds, 2, (int)ms) <= 0)
+		return false;
+	if (fds[0].revents)
+		(void)eventfd_read(house->wake, &ignored);
+	return fds[1].revents && !PQconsumeInput(house->conn);
+}
+
 /*
- * Until the time has come, or something is to be done and the last round did not
- * fail; false at the end.
+ * Until the time has come, the lock is lost, or something is to be done and the
+ * last round did not fail; false at the end.
  */
 static bool wait_for_round(struct pg_house *house, uint64_t ms, bool failed)
 {
-	struct timespec until;
-	bool goes_on;
-	int rc = 0;
+	uint64_t now = clock_monotonic_ms(), end = now + ms;
+	bool lost = false;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	pthread_mutex_lock(&house->mutex);
-	while (!house->stopping && rc == 0 && (!house->chores || failed))
-		rc = pthread_cond_timedwait(&house->wake, &house->mutex,
-					    &until);
-	goes_on = !house->stopping;
-	pthread_mutex_unlock(&house->mutex);
-	return goes_on;
+	while (now < end && !lost && !is_stopping(house) &&
+	       (failed || !has_chores(house))) {
+		lost = wait_for_news(house, end - now);
+		now = clock_monotonic_ms();
+	}
+	return !is_stopping(house);
 }
 
+/* The first round, which may take long, follows the start at once. */
 static void *run(void *arg)
 {
 	struct pg_house *house = arg;
 	bool failed = false;
+	uint64_t ms = 0;
 
-	while (wait_for_round(house, failed ? RETRY_MS : ROUND_MS, failed)) {
+	while (wait_for_round(house, ms, failed)) {
 		struct err err = ERR_INIT;
 		int rc = keep_house(house, &err);
 
-		if (rc < 0)
+		set_asking(house, -1);
+		if (rc < 0 && !is_stopping(house))
 			log_line(failed ? LOG_DEBUG : LOG_WARN, "housekeeping",
 				 LOG_STR("result", "failed"),
 				 LOG_STR("reason", err.text));
 		failed = rc < 0;
+		ms = failed ? RETRY_MS : ROUND_MS;
 	}
 	return NULL;
 }
@@ -453,7 +553,7 @@ static int start(struct pg_house *house, struct err *err)
 		       house->settings->db_start_timeout_ms;
 	bool told = false;
 
-	while (keep_house(house, err) < 0) {
+	while (settle(house, err) < 0) {
 		if (house->conn || err->code == ERR_CONFIG ||
 		    clock_monotonic_ms() >= end)
 			return -1;
@@ -487,29 +587,32 @@ struct pg_house *pg_house_new(const struct reader_settings *settings,
 			      struct err *err)
 {
 	struct pg_house *house = calloc(1, sizeof(*house));
-	pthread_condattr_t monotonic;
 
 	if (!house) {
 		err_set(err, ERR_MEMORY, "out of memory for the store");
 		return NULL;
 	}
 	house->settings = settings;
+	house->asking = -1;
 	pthread_mutex_init(&house->mutex, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&house->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-	if (start(house, err) < 0 || start_thread(house, err) < 0)
+	house->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (house->wake < 0)
+		err_set_errno(err, ERR_LIMIT, errno, "cannot make an eventfd");
+	if (house->wake < 0 || start(house, err) < 0 ||
+	    start_thread(house, err) < 0)
 		pg_house_free(&house);
 	return house;
 }
 
+/* A server that does not answer any more must not keep the process. */
 static void stop_thread(struct pg_house *house)
 {
 	pthread_mutex_lock(&house->mutex);
 	house->stopping = true;
-	pthread_cond_signal(&house->wake);
+	if (house->asking >= 0)
+		shutdown(house->asking, SHUT_RDWR);
 	pthread_mutex_unlock(&house->mutex);
+	wake(house);
 	pthread_join(house->thread, NULL);
 }
 
@@ -527,7 +630,8 @@ void pg_house_free(struct pg_house **housep)
 	PQfinish(house->conn);
 	while ((chore = take_chore(house)))
 		free(chore);
-	pthread_cond_destroy(&house->wake);
+	if (house->wake >= 0)
+		close(house->wake);
 	pthread_mutex_destroy(&house->mutex);
 	free(house);
 }

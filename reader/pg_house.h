@@ -5,15 +5,18 @@
  * *instance*: a row, and an advisory lock of its number that lasts as long as the
  * connection. Whoever can take the lock of an instance knows that it is dead, on
  * whatever machine, without clocks; what it left uncommitted is removed, in
- * batches, at the start and once a minute. So several readers may share a
- * database. Removed too: objects of our own whose removal was broken off, and
- * chunks that have no object (a slice that was committed after all by a backend
- * that nobody heard of any more).
+ * batches, right after the start and once a minute: out of sight first, so that an
+ * owner who lives after all cannot commit what is being removed. So several
+ * readers may share a database. Removed too: objects of our own whose removal was
+ * broken off, and, once an hour and after each connect, chunks that have no object
+ * (a slice that was committed after all by a backend that nobody heard of any
+ * more).
  *
- * A connection that breaks is made anew; the lock is taken again, and objects
- * that another reader may have removed meanwhile fail at their stage or commit,
- * never silently. On a replica (pg_is_in_recovery()) nothing is written, and it
- * is asked once a minute whether it was promoted.
+ * A connection that breaks is made anew at once and the lock taken again; after a
+ * restart of the server others wait for that. Objects that another reader may have
+ * removed meanwhile fail at their stage or commit, never silently. On a replica
+ * (pg_is_in_recovery()) nothing is written, and it is asked once a minute whether
+ * it was promoted.
  */
 #ifndef READER_PG_HOUSE_H
 #define READER_PG_HOUSE_H
@@ -26,13 +29,16 @@ struct pg_house;
 
 /*
  * Connect (waiting up to db_start_timeout_ms for a server that does not listen
- * yet), migrate, register, remove what dead instances left, start the thread.
- * Blocks. NULL with ERR_CONFIG or ERR_STORE.
+ * yet), migrate, register, start the thread. Blocks. NULL with ERR_CONFIG or
+ * ERR_STORE.
  */
 struct pg_house *pg_house_new(const struct reader_settings *settings,
 			      struct err *err);
 
-/* Stop the thread, give up the lock, free *house and null it. Blocks briefly. */
+/*
+ * Stop the thread, whatever it is asking, give up the lock, free *house and null
+ * it. Blocks briefly.
+ */
 void pg_house_free(struct pg_house **house);
 
 /* Our number as an instance, for `object.owner`. Any thread. */

@@ -71,6 +71,8 @@ static void complete(struct pg_link *link, PGresult *result,
 	pg_done_fn *done = link->done;
 
 	timer_stop(&link->timer);
+	/* read_later() may have been overtaken by an event. */
+	loop_undefer(link->loop, &link->tell);
 	link->done = NULL;
 	link->result = NULL;
 	done(link->arg, result, err);
@@ -187,6 +189,27 @@ static void keep_result(struct pg_link *link, PGresult *result)
 	link->result = result;
 }
 
+static void end_request(struct pg_link *link, const struct err *err)
+{
+	set_state(link, PG_LINK_IDLE);
+	complete(link, link->result, err);
+}
+
+/*
+ * A statement that could not be prepared may be there all the same: out of memory
+ * here, libpq tells of a failure. Its name would be taken for ever.
+ */
+static void give_up(struct pg_link *link, const struct err *err)
+{
+	PGresult *result = link->result;
+	pg_done_fn *done = link->done;
+
+	link->result = NULL;
+	pg_link_reset(link);
+	link->done = done;
+	complete(link, result, err);
+}
+
 /* All results are there. */
 static void on_results(struct pg_link *link)
 {
@@ -201,10 +224,12 @@ static void on_results(struct pg_link *link)
 		run_prepared(link);
 		return;
 	}
-	set_state(link, PG_LINK_IDLE);
 	if (!is_good)
 		pg_result_err(&err, link->result, "the database refused");
-	complete(link, link->result, is_good ? NULL : &err);
+	if (was_preparing)
+		give_up(link, &err);
+	else
+		end_request(link, is_good ? NULL : &err);
 }
 
 static void on_copy_begun(struct pg_link *link, PGresult *result)
@@ -352,6 +377,7 @@ static void start_connecting(struct pg_link *link)
 		lose_connection(link, "cannot connect to the database");
 		return;
 	}
+	PQsetErrorVerbosity(link->conn, PQERRORS_VERBOSE);	/* pg_error.h */
 	PQsetNoticeReceiver(link->conn, on_notice, NULL);
 	watch_connecting(link, PGRES_POLLING_WRITING);
 }

@@ -87,67 +87,10 @@ static void fail_all(struct pg_pool *pool, const struct err *err)
 
 	for (taker = pool->first; taker; taker = taker->next)
 		last = taker;
-	while (more) {
-		taker = dequeue(pool);
+	while (more && (taker = dequeue(pool))) {
 		more = taker != last && pool->first;
 		taker->fn(taker->arg, NULL, err);
 	}
-}
-
-/* ---- connecting ---------------------------------------------------------- */
-
-static void start_backoff(struct pg_pool *pool, const struct err *err)
-{
-	uint64_t ms = pool->backoff_ms ? 2 * pool->backoff_ms : BACKOFF_MIN_MS;
-
-	if (!pool->backoff_ms)
-		log_line(LOG_WARN, "database_down",
-			 LOG_STR("reason", err->text));
-	pool->backoff_ms = ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
-	/* Half of it by chance, so that many do not come back together. */
-	pool->retry_at_ms = loop_now_ms(pool->loop) + pool->backoff_ms / 2 +
-			    clock_monotonic_us() % (pool->backoff_ms / 2 + 1);
-	pool->why = *err;
-}
-
-static void end_backoff(struct pg_pool *pool)
-{
-	if (pool->backoff_ms)
-		log_line(LOG_INFO, "database_up", LOG_STR("reason", ""));
-	pool->backoff_ms = 0;
-}
-
-static void on_connected(void *arg, PGresult *result, const struct err *err)
-{
-	struct slot *slot = arg;
-	struct pg_pool *pool = slot->pool;
-	struct err why;
-
-	PQclear(result);
-	slot->taken = false;
-	slot->idle_since_ms = loop_now_ms(pool->loop);
-	pool->n_connecting--;
-	if (!err) {
-		end_backoff(pool);
-		serve(pool);
-		return;
-	}
-	why = *err;
-	start_backoff(pool, &why);
-	fail_all(pool, &why);
-}
-
-static void connect_slot(struct slot *slot)
-{
-	slot->taken = true;
-	slot->pool->n_connecting++;
-	pg_link_connect(slot->link, on_connected, slot);
-}
-
-static bool in_backoff(const struct pg_pool *pool)
-{
-	return pool->backoff_ms > 0 &&
-	       loop_now_ms(pool->loop) < pool->retry_at_ms;
 }
 
 /* ---- links --------------------------------------------------------------- */
@@ -190,13 +133,71 @@ static size_t count_waiting(const struct pg_pool *pool)
 	return n;
 }
 
-/* Nothing runs that could serve those who wait. */
+/* Nothing is in use or connecting that could serve those who wait. */
 static bool is_hopeless(const struct pg_pool *pool)
 {
 	for (size_t i = 0; i < pool->n_slots; i++)
 		if (pool->slots[i].taken)
 			return false;
 	return true;
+}
+
+/* ---- connecting ---------------------------------------------------------- */
+
+static void start_backoff(struct pg_pool *pool, const struct err *err)
+{
+	uint64_t ms = pool->backoff_ms ? 2 * pool->backoff_ms : BACKOFF_MIN_MS;
+
+	if (!pool->backoff_ms)
+		log_line(LOG_WARN, "database_down",
+			 LOG_STR("reason", err->text));
+	pool->backoff_ms = ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+	/* Half of it by chance, so that many do not come back together. */
+	pool->retry_at_ms = loop_now_ms(pool->loop) + pool->backoff_ms / 2 +
+			    clock_monotonic_us() % (pool->backoff_ms / 2 + 1);
+	pool->why = *err;
+}
+
+static void end_backoff(struct pg_pool *pool)
+{
+	if (pool->backoff_ms)
+		log_line(LOG_INFO, "database_up", LOG_STR("reason", ""));
+	pool->backoff_ms = 0;
+}
+
+static void on_connected(void *arg, PGresult *result, const struct err *err)
+{
+	struct slot *slot = arg;
+	struct pg_pool *pool = slot->pool;
+	struct err why;
+
+	PQclear(result);
+	slot->taken = false;
+	slot->idle_since_ms = loop_now_ms(pool->loop);
+	pool->n_connecting--;
+	if (!err) {
+		end_backoff(pool);
+		serve(pool);
+		return;
+	}
+	why = *err;
+	start_backoff(pool, &why);
+	/* Those that the server does allow are for all. */
+	if (is_hopeless(pool))
+		fail_all(pool, &why);
+}
+
+static void connect_slot(struct slot *slot)
+{
+	slot->taken = true;
+	slot->pool->n_connecting++;
+	pg_link_connect(slot->link, on_connected, slot);
+}
+
+static bool in_backoff(const struct pg_pool *pool)
+{
+	return pool->backoff_ms > 0 &&
+	       loop_now_ms(pool->loop) < pool->retry_at_ms;
 }
 
 static void fail_for_memory(struct pg_pool *pool)
@@ -213,6 +214,8 @@ static void connect_more(struct pg_pool *pool)
 	size_t wanted = count_waiting(pool);
 	struct slot *slot;
 
+	if (in_backoff(pool))
+		return;
 	if (pool->backoff_ms > 0 && wanted > 1)
 		wanted = 1;
 	while (pool->n_connecting < wanted) {
@@ -230,27 +233,25 @@ static void serve(struct pg_pool *pool)
 	struct slot *slot;
 	struct pg_taker *taker;
 
+	struct err why = pool->why;
+
 	while (pool->first && (slot = find_ready(pool))) {
 		taker = dequeue(pool);
 		slot->taken = true;
 		taker->fn(taker->arg, slot->link, NULL);
 	}
-	connect_more(pool);
+	if (in_backoff(pool) && is_hopeless(pool))
+		fail_all(pool, &why);
+	else
+		connect_more(pool);
 }
 
 void pg_pool_take(struct pg_pool *pool, struct pg_taker *taker,
 		  pg_taken_fn *fn, void *arg)
 {
-	struct err why;
-
 	CHECK(!taker->pool);
 	taker->fn = fn;
 	taker->arg = arg;
-	if (in_backoff(pool) && !find_ready(pool)) {
-		why = pool->why;
-		fn(arg, NULL, &why);
-		return;
-	}
 	enqueue(pool, taker);
 	serve(pool);
 }

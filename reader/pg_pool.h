@@ -3,10 +3,11 @@
  *
  * Who needs a connection takes one, for one statement or one slice of an object,
  * and gives it back; so thousands of uploads and players share a few. Takers
- * wait in order. A failed attempt to connect fails all who wait with its reason
- * and starts a back-off (100 ms, doubled up to 5 s, with jitter) in which further
- * takers fail at once with that reason; so nobody hammers a database that is
- * down, and nobody waits for it longer than a connect may take.
+ * wait in order. A failed attempt to connect starts a back-off (100 ms, doubled up
+ * to 5 s, with jitter) without further attempts, so that nobody hammers a database
+ * that is down. Connections that work go on serving all: a server that allows
+ * fewer than we may have is shared. When there is none, all who wait, and all who
+ * come in the back-off, fail with the attempt's reason.
  *
  * Bounds: at most `db_connections` links; those idle for a minute are closed.
  */

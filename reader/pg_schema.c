@@ -27,7 +27,7 @@ static const char *const migrations[] = {
 	" owner integer NOT NULL,"
 	" name text NOT NULL,"
 	" content_type text NOT NULL,"
-	" n_chunks integer NOT NULL DEFAULT 0,"
+	" n_slices integer NOT NULL DEFAULT 0,"
 	" size bigint NOT NULL DEFAULT 0,"
 	" sha256 text NOT NULL DEFAULT '',"
 	" created_at timestamptz NOT NULL DEFAULT now(),"

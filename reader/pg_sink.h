@@ -29,7 +29,8 @@ enum slice_state { SLICE_STATES(SLICE_STATE_NAME) };
 
 struct pg_sink {
 	struct sink base;
-	int64_t key;			/* of its row; 0: there is none */
+	int64_t key;			/* of its row; 0: there is none, or … */
+	bool maybe_opened;		/* … nobody knows */
 	struct pg_pool *pool;		/* of the loop of the slice, the call */
 	struct pg_call call;
 	struct pg_purge purge;
@@ -41,7 +42,7 @@ struct pg_sink {
 	bool header_sent;
 	bool wants_end;
 	bool tail_stored;		/* the tail is a row of the table, too */
-	uint32_t slice_seq;		/* the slice's first row */
+	uint32_t n_slices;		/* begun so far; the object's row says so too */
 	bool blocked;			/* on_room will come */
 	bool bound;			/* a write has left the slice open */
 	struct err slice_err;		/* it failed, maybe between operations */

@@ -153,7 +153,7 @@ static void on_copy_begun(void *arg, PGresult *result, const struct err *err)
 		return;
 	}
 	set_slice(sink, SLICE_OPEN);
-	sink->slice_seq = sink->rows.seq;
+	sink->n_slices++;
 	sink->slice_bytes = 0;
 	sink->header_sent = false;
 	advance(sink);
@@ -162,8 +162,9 @@ static void on_copy_begun(void *arg, PGresult *result, const struct err *err)
 /*
  * A slice need not be flushed to disk: the commit that stages the object flushes
  * all before it. But a server that crashes may lose the last slices and go on
- * without them. So each one notes in the object's row where it begins, and
- * refuses when the one before is not noted there; the stage asks the same.
+ * without them. So the object's row counts them, and each one refuses when the one
+ * before is not counted there; the stage asks the same. The first row of a slice
+ * would not do: two may begin at the same one (a short row, written anew).
  */
 static void begin_copy(struct pg_sink *sink)
 {
@@ -171,11 +172,11 @@ static void begin_copy(struct pg_sink *sink)
 
 	snprintf(sql, sizeof(sql),
 		 "SET LOCAL synchronous_commit TO off; "
-		 "UPDATE object SET n_chunks = %" PRIu32
-		 " WHERE key = %" PRId64 " AND n_chunks = %" PRIu32
+		 "UPDATE object SET n_slices = %" PRIu32
+		 " WHERE key = %" PRId64 " AND n_slices = %" PRIu32
 		 " AND state IN (1, 2); "
 		 "COPY chunk (object, seq, data) FROM STDIN BINARY",
-		 sink->rows.seq, sink->key, sink->slice_seq);
+		 sink->n_slices + 1, sink->key, sink->n_slices);
 	set_slice(sink, SLICE_BEGINNING);
 	pg_link_copy_begin(sink->link, sql, on_copy_begun, sink);
 }
@@ -450,7 +451,7 @@ static void bind_stage(void *arg, struct pg_link *link)
 	pg_link_text(link, 2, object->sha256);
 	pg_link_number(link, 3, (int64_t)object->created_ms);
 	pg_link_text(link, 4, object->content_type);
-	pg_link_number(link, 5, sink->slice_seq);
+	pg_link_number(link, 5, sink->n_slices);
 }
 
 static void start_stage(struct pg_sink *sink)

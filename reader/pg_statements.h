@@ -37,12 +37,16 @@ enum pg_state {
 	  "INSERT INTO object (owner, id, state, name, content_type) "         \
 	  "SELECT $1::integer, $2::uuid, 1, $3::text, $4::text "               \
 	  "FROM set_config('synchronous_commit', 'off', true) RETURNING key") \
-	/* key, size, sha256, created_ms, content type, n_chunks */           \
+	/* owner, id: a row that open did not hear of; one sink has the id */ \
+	X(UNOPEN, 2,                                                           \
+	  "DELETE FROM object WHERE owner = $1::integer AND id = $2::uuid "    \
+	  "AND state = 1")                                                     \
+	/* key, size, sha256, created_ms, content type, n_slices */           \
 	X(STAGE, 6,                                                            \
 	  "UPDATE object SET state = 2, size = $2::bigint, sha256 = $3::text, " \
 	  "created_at = to_timestamp($4::bigint / 1000.0), "                   \
 	  "content_type = $5::text WHERE key = $1::bigint AND state IN (1, 2) " \
-	  "AND n_chunks = $6::integer")                                        \
+	  "AND n_slices = $6::integer")                                        \
 	/* key, title, creator, metadata; idempotent */                       \
 	X(COMMIT, 4,                                                           \
 	  "UPDATE object SET state = 3, title = $2::text, creator = $3::text, " \

@@ -37,6 +37,7 @@ static void on_opened(void *arg, PGresult *result, const struct err *err)
 		sink->base.err = *err;
 	else
 		sink->key = pg_number(result, 0, 0);
+	sink->maybe_opened = err != NULL;
 	sink->rows.object = sink->key;
 	PQclear(result);
 	sink_end(&sink->base);

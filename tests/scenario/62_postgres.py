@@ -1,14 +1,21 @@
 """The postgres store: whole or not at all, whatever the database does."""
 import pathlib
+import re
+import shutil
+import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import threading
 import unittest
 
 import postgres
-from client import Client, Closed, fetch, get, head, wait_until
-from harness import Scenario, payload, sha256
+from client import (LAST_CHUNK, Client, Closed, chunk, fetch, get, head,
+                    wait_until)
+from harness import Reader, Scenario, payload, sha256, slow
 from object_api import ID, PATCH_TYPE, commit, digest_field, stage
+from postgres_proxy import Proxy
 
 CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
 MIB = 1 << 20
@@ -67,6 +74,14 @@ class Api(PgScenario):
             self.assert_stored(box, ID % i, data)
         self.assert_clean(9)
 
+    def test_slices_are_as_large_as_they_are_set(self):
+        box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
+        self.store(box, ID % 1, payload(4 * MIB))
+        n_slices = int(self.database.value(
+            "SELECT n_slices FROM stream_broadcast.object"))
+        self.assertGreater(n_slices, 8)     # each ends with a write
+        self.assertLessEqual(n_slices, 65)
+
     def test_every_kind_of_range_is_exact(self):
         box = self.pg_reader()
         data = payload(100 * CHUNK + 5)
@@ -75,7 +90,9 @@ class Api(PgScenario):
         for first, end in ((0, 0), (0, CHUNK - 1), (0, CHUNK), (1, 2),
                            (CHUNK - 1, CHUNK), (CHUNK, CHUNK),
                            (8 * CHUNK - 1, 8 * CHUNK), (5, 70 * CHUNK + 3),
-                           (last, last), (0, last), (100 * CHUNK, last)):
+                           (last, last), (0, last), (100 * CHUNK, last),
+                           (0, CHUNK - 2), (3, 9 * CHUNK - 2),
+                           (3, 9 * CHUNK), (0, last - 1)):
             answer = box.content(ID % 1, f"Range: bytes={first}-{end}")
             self.assertEqual(answer.status, 206)
             self.assertEqual(answer.headers["content-range"],
@@ -293,6 +310,57 @@ class Start(PgScenario):
         self.expect_refusal("not known", DB_HOST="no-such-host.invalid")
         self.expect_refusal("Connection refused", DB_PORT=self.dead_port())
 
+    def test_a_refusal_in_another_language_stops_the_start(self):
+        """The server speaks German; only its SQLSTATE can be understood."""
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            box = self.pg_reader(wait=False, PGSSLMODE="disable",
+                                 PGGSSENCMODE="disable",
+                                 DB_PORT=listener.getsockname()[1])
+            box.may_fail = True
+            with listener.accept()[0] as peer:
+                peer.recv(1000)
+                fields = b"".join(field.encode() + b"\0" for field in (
+                    "SFATAL", "VFATAL", "C28P01", "MPasswort-Authentifizierung "
+                    "für Benutzer »reader« fehlgeschlagen")) + b"\0"
+                peer.sendall(b"E" + struct.pack("!I", len(fields) + 4) + fields)
+            self.assertNotEqual(box.wait(), 0)
+        self.assertIn("fehlgeschlagen", box.log())
+        self.assertEqual(box.log_lines("database_down"), [])
+
+    def test_what_pgoptions_says_counts(self):
+        role = f"owner_of_{self.database.name}"
+        self.database.query(
+            f'CREATE ROLE "{role}"; GRANT "{role}" TO reader; '
+            f'GRANT CREATE ON DATABASE "{self.database.name}" TO "{role}"')
+        box = self.pg_reader(PGOPTIONS=f"-c role={role} -c search_path=none")
+        self.store(box, ID % 1, b"one")
+        self.assertEqual(self.database.value(
+            "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = "
+            "'stream_broadcast'"), role)
+        self.assert_clean(1)
+
+    def test_a_time_limit_of_idle_sessions_does_not_take_the_lock(self):
+        self.database.query(f'ALTER DATABASE "{self.database.name}" SET '
+                            "idle_session_timeout = 100")
+        box = self.pg_reader()
+        holder = ("SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = "
+                  "database WHERE locktype = 'advisory' AND datname = "
+                  "current_database()")
+        [[before]] = self.database.query(holder)
+        with subprocess.Popen(
+                [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, text=True) as other:
+            other.stdin.write("SELECT pg_backend_pid();\n")
+            other.stdin.flush()
+            pid = int(other.stdout.readline())
+            wait_until(lambda: pid not in self.database.backends(),
+                       "another session is ended by the limit")
+        self.assertEqual(self.database.query(holder), [[before]])
+        self.store(box, ID % 1, b"one")
+
     def test_a_server_that_starts_later_is_waited_for(self):
         cluster = postgres.Cluster().start()
         self.addCleanup(cluster.remove)
@@ -397,7 +465,7 @@ class Faults(PgScenario):
                    "all slices are committed")
         self.database.query(
             "BEGIN; DELETE FROM stream_broadcast.chunk WHERE seq >= 100; "
-            "UPDATE stream_broadcast.object SET n_chunks = 90; COMMIT")
+            "UPDATE stream_broadcast.object SET n_slices = n_slices - 1; COMMIT")
         answer = self.expect_failure(client, data[2 * MIB:])
         self.assertIn("gone from the database", answer.json()["detail"])
         self.assert_clean()
@@ -538,6 +606,25 @@ class Faults(PgScenario):
             self.assert_stored(box, ID % i, data)
         self.assert_clean(5)
 
+    def test_a_commit_that_the_server_wants_again_is_repeated(self):
+        """Serialization failures, deadlocks: SQLSTATE class 40."""
+        box = self.pg_reader()
+        data = payload(1000)
+        self.assertEqual(stage(box, ID % 1, data).status, 200)
+        self.database.query("""
+            CREATE SEQUENCE public.attempt;
+            GRANT USAGE ON SEQUENCE public.attempt TO reader;
+            CREATE FUNCTION public.fail_twice() RETURNS trigger AS $$ BEGIN
+                IF NEW.state = 3 AND nextval('public.attempt') < 3 THEN
+                    RAISE EXCEPTION 'again' USING ERRCODE = '40001';
+                END IF; RETURN NEW; END $$ LANGUAGE plpgsql;
+            CREATE TRIGGER fail_twice BEFORE UPDATE ON stream_broadcast.object
+                FOR EACH ROW EXECUTE FUNCTION public.fail_twice()""")
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assertEqual(self.database.value(
+            "SELECT last_value FROM public.attempt"), "3")
+        self.assert_stored(box, ID % 1, data)
+
     def test_a_killed_reader_leaves_nothing_after_its_restart(self):
         """Row 69, for what was received and what was staged."""
         box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
@@ -562,27 +649,308 @@ class Faults(PgScenario):
         self.assert_stored(first, ID % 1, data)
 
 
-class DiskFull(PgScenario):
-    """Row 50: 507, the server lives, nothing is left."""
+class Instances(PgScenario):
+    """Readers of one database that take each other for dead."""
 
     cluster_settings = {}
 
+    def lose_lock(self):
+        """The session ends that says that the newest reader lives."""
+        self.cluster.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = "
+            "'advisory' ORDER BY objid DESC LIMIT 1")
+
+    def hold(self, sql):
+        """Keep locks that a query takes, until the process ends."""
+        holder = subprocess.Popen(
+            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        holder.stdin.write(f"SET search_path TO stream_broadcast; BEGIN; {sql};\n")
+        holder.stdin.flush()
+        self.assertNotEqual(int(holder.stdout.readline()), 0)
+        return holder
+
+    def test_a_commit_while_others_clean_up_is_whole_or_refused(self):
+        """The other one is in the middle of removing it."""
+        data = payload(50000)
+        box = self.pg_reader()
+        self.assertEqual(stage(box, ID % 1, data).status, 200)
+        holder = self.hold("SELECT count(*) FROM (SELECT FROM chunk "
+                           "FOR UPDATE) AS c")
+        box.signal(signal.SIGSTOP)
+        self.lose_lock()
+        other = self.pg_reader()
+        wait_until(lambda: self.n_waiting() == 1, "it is being removed")
+        box.signal(signal.SIGCONT)
+        with Client(box.port) as client:
+            client.request("POST", f"/objects/{ID % 1}/commit",
+                           digest_field(data), body=b"")
+            wait_until(lambda: self.n_waiting() == 2 or
+                       self.rows("object", "state = 3"), "it is decided")
+            holder.communicate("COMMIT;\n")
+            answer = client.response()
+        self.assertEqual(answer.status, 500, answer)
+        self.assertIn("gone from the database", answer.json()["detail"])
+        self.assert_clean()
+        self.store(box, ID % 1, data)
+        self.assert_stored(other, ID % 1, data)
+
+    def test_what_is_committed_before_its_turn_comes_is_left_alone(self):
+        """The other one has listed it, but is busy with the one before."""
+        data = payload(50000)
+        box = self.pg_reader()
+        for i in (1, 2):
+            self.assertEqual(stage(box, ID % i, data).status, 200)
+        holder = self.hold("SELECT count(*) FROM (SELECT FROM object WHERE "
+                           f"id = '{ID % 1}' FOR UPDATE) AS o")
+        box.signal(signal.SIGSTOP)
+        self.lose_lock()
+        other = self.pg_reader()
+        wait_until(lambda: self.n_waiting() == 1, "the first one is its turn")
+        box.signal(signal.SIGCONT)
+        self.assertEqual(commit(box, ID % 2, data).status, 201)
+        holder.communicate("COMMIT;\n")
+        wait_until(lambda: self.rows() == 1, "the first one is removed")
+        self.wait_for_a_round()
+        self.assert_stored(other, ID % 2, data)
+
+    def n_waiting(self):
+        return int(self.cluster.value("SELECT count(*) FROM pg_stat_activity "
+                                      "WHERE wait_event_type = 'Lock'"))
+
+    def test_a_restart_of_the_server_makes_nobody_look_dead(self):
+        """The one that is back first leaves the others time."""
+        boxes = [self.pg_reader() for _ in range(2)]
+        data = payload(50000)
+        self.assertEqual(stage(boxes[0], ID % 1, data).status, 200)
+        boxes[0].signal(signal.SIGSTOP)
+        self.cluster.restart()
+        third = self.pg_reader()
+        self.wait_for_a_round()
+        boxes[0].signal(signal.SIGCONT)
+        self.assertEqual(commit(boxes[0], ID % 1, data).status, 201)
+        self.assert_stored(third, ID % 1, data)
+
+    def wait_for_a_round(self):
+        """Strays are looked for at the end of a round, so they show it."""
+        self.database.query("INSERT INTO stream_broadcast.chunk VALUES "
+                            "(-1, 0, '')")
+        self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
+                           "pg_locks WHERE locktype = 'advisory'")
+        wait_until(lambda: self.rows("chunk", "object = -1") == 0,
+                   "a round has ended")
+
+    def test_a_lost_lock_is_taken_again_at_once(self):
+        self.pg_reader()
+        locks = ("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND "
+                 "granted AND classid = 1396786499")
+        [[before]] = wait_until(lambda: self.cluster.query(locks), "it has one")
+        self.lose_lock()
+        wait_until(lambda: self.cluster.query(locks) not in ([], [[before]]),
+                   "it has another one")
+
+    def test_a_server_that_hangs_does_not_keep_a_reader_that_ends(self):
+        box = self.pg_reader()
+        holder = self.hold("LOCK TABLE instance; SELECT 1")
+        self.lose_lock()        # so that it begins a round
+        wait_until(lambda: self.n_waiting() == 1, "it waits for the server")
+        self.assertEqual(box.stop(), 0)
+        holder.communicate("COMMIT;\n")
+
+
+class LostAnswers(PgScenario):
+    """Row 53: a connection breaks at each thing that is asked for."""
+
+    STATEMENTS = (b"\0OPEN\0", b"COPY chunk", b"c\0\0\0\4", b"\0STAGE\0",
+                  b"\0COMMIT\0", b"\0REMOVE_CHUNK\0")
+
     def setUp(self):
         super().setUp()
-        self.mount = pathlib.Path(tempfile.mkdtemp(prefix="small-disk-"))
-        self.addCleanup(self.mount.rmdir)
+        self.proxy = Proxy(self.cluster.port)
+        self.addCleanup(self.proxy.close)
+        self.box = self.pg_reader(DB_PORT=self.proxy.port)
+        for i in (0xf0, 0xf1):      # everything is prepared
+            self.upload_in_two(ID % i, payload(3 * CHUNK))
+            fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
+
+    def upload_in_two(self, object_id, data):
+        """Staged, appended to, committed: the statuses, until one fails."""
+        half = len(data) // 2
+        steps = (lambda: stage(self.box, object_id, data[:half]),
+                 lambda: fetch(self.box.port, "PATCH", f"/objects/{object_id}",
+                               f"Upload-Offset: {half}", PATCH_TYPE,
+                               body=data[half:]),
+                 lambda: commit(self.box, object_id, data))
+        statuses = []
+        for step in steps:
+            statuses.append(step().status)
+            if statuses[-1] >= 300:
+                break
+        return statuses
+
+    def lose(self, how):
+        """What is confirmed is there, what is not leaves nothing."""
+        for i, words in enumerate(self.STATEMENTS):
+            with self.subTest(words=words):
+                data = payload(5 * CHUNK + 7, seed=i)
+                how(words)
+                statuses = self.upload_in_two(ID % i, data)
+                self.assertEqual(self.proxy.n_lost, 1)
+                if words == b"\0COMMIT\0":
+                    self.assertEqual(statuses[-1], 201)
+                if statuses[-1] == 201:
+                    self.assert_stored(self.box, ID % i, data)
+                    fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
+                else:
+                    self.assertEqual(statuses[-1], 500)
+                self.assert_clean()
+
+    def test_an_answer_that_is_lost(self):
+        self.lose(self.proxy.lose_answer)
+
+    def test_a_request_that_is_lost(self):
+        self.lose(self.proxy.lose_request)
+
+    def test_what_an_abort_asks_for_is_lost(self):
+        for i, words in enumerate((b"\0WITHDRAW\0", b"\0PURGE\0",
+                                   b"\0FORGET\0")):
+            for how in (self.proxy.lose_answer, self.proxy.lose_request):
+                with self.subTest(words=words, how=how):
+                    stage(self.box, ID % i, payload(3 * CHUNK))
+                    how(words)
+                    fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
+                    self.assertEqual(self.proxy.n_lost, 1)
+                    self.assert_clean()
+
+    def test_what_a_repeated_commit_asks_for_is_lost(self):
+        """Another reader had committed the same; this copy goes all the same."""
+        other = self.pg_reader()
+        data = payload(3 * CHUNK)
+        for i, words in enumerate((b"\0WITHDRAW\0", b"\0FIND\0",
+                                   b"\0COMMIT\0")):
+            for how in (self.proxy.lose_answer, self.proxy.lose_request):
+                with self.subTest(words=words, how=how):
+                    for box in (other, self.box):
+                        self.assertEqual(stage(box, ID % i, data).status, 200)
+                    self.assertEqual(commit(other, ID % i, data).status, 201)
+                    how(words)
+                    answer = commit(self.box, ID % i, data)
+                    self.assertIn(answer.status, (200, 201), answer)
+                    self.assertEqual(self.proxy.n_lost, 1)
+                    self.assert_clean(1)
+                    self.assert_stored(self.box, ID % i, data)
+                    fetch(other.port, "DELETE", f"/objects/{ID % i}")
+
+    def test_a_playback_that_loses_its_connection_is_not_short_and_well(self):
+        data = payload(200 * CHUNK)
+        self.store(self.box, ID % 1, data)
+        self.proxy.lose_answer(b"\0CHUNKS\0")
+        with Client(self.box.port) as player:
+            player.request("GET", f"/objects/{ID % 1}")
+            self.assertLess(len(player.rest()), len(data))
+        self.assertEqual(self.proxy.n_lost, 1)
+        self.assert_stored(self.box, ID % 1, data)
+
+
+class LostCommits(PgScenario):
+    """A crash before the WAL of asynchronous commits has left the server."""
+
+    cluster_settings = {"autovacuum": "off", "bgwriter_lru_maxpages": 0,
+                        "wal_buffers": "16MB"}
+
+    def hold_back_wal(self):
+        """From now on only a synchronous commit takes WAL out of memory."""
+        self.cluster.pause(int(self.cluster.value(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = "
+            "'walwriter'")))
+
+    def crash(self, box):
+        self.assertEqual(self.cluster.kill9().start().is_running(), True)
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+
+    def expect_lost(self, box, object_id, data, answer):
+        self.assertEqual(answer.status, 500, answer)
+        self.assertIn("gone from the database", answer.json()["detail"])
+        self.assertNotEqual(commit(box, object_id, data).status, 201)
+        self.assert_clean()
+
+    def test_the_first_slice_is_missed_when_it_is_lost(self):
+        box = self.pg_reader()
+        data = payload(20 * CHUNK)
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"))
+            wait_until(lambda: self.rows("object"), "the object has a row")
+            self.cluster.query("CHECKPOINT")
+            self.hold_back_wal()
+            client.send(data[:12 * CHUNK])
+            wait_until(lambda: self.rows("chunk") == 12, "a slice is there")
+            self.crash(box)
+            self.assertEqual((self.rows("object"), self.rows("chunk")), (1, 0))
+            client.send(data[12 * CHUNK:])
+            self.expect_lost(box, ID % 1, data, client.response())
+
+    def test_the_last_slice_is_missed_when_it_is_lost(self):
+        """No further one begins: the stage has to find out."""
+        box = self.pg_reader()
+        data = payload(12 * CHUNK)
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             "Transfer-Encoding: chunked"))
+            wait_until(lambda: self.rows("object"), "the object has a row")
+            self.cluster.query("CHECKPOINT")
+            self.hold_back_wal()
+            client.send(chunk(data))
+            wait_until(lambda: self.rows("chunk") == 12, "a slice is there")
+            self.crash(box)
+            self.assertEqual((self.rows("object"), self.rows("chunk")), (1, 0))
+            client.send(LAST_CHUNK)
+            self.expect_lost(box, ID % 1, data, client.response())
+
+    def test_a_slice_that_began_at_the_row_of_the_one_before_is_missed(self):
+        """What is appended begins with the short row, which is made anew."""
+        box = self.pg_reader()
+        data = payload(12 * CHUNK)
+        with Client(box.port) as client:
+            stage(box, ID % 1, data[:100])
+            self.hold_back_wal()
+            client.send(head("PATCH", f"/objects/{ID % 1}", PATCH_TYPE,
+                             "Upload-Offset: 100",
+                             f"Content-Length: {len(data) - 100}"),
+                        data[100:10 * CHUNK])
+            wait_until(lambda: self.rows("chunk") == 10, "a slice is there")
+            self.crash(box)
+            self.assertLess(self.rows("chunk"), 2)
+            client.send(data[10 * CHUNK:])
+            self.expect_lost(box, ID % 1, data, client.response())
+
+
+class SmallDisk(PgScenario):
+    """What needs a file system of its own."""
+
+    cluster_settings = {}
+
+    def mount(self, folder, size):
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", self.mount],
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder],
             check=False, capture_output=True, text=True)
         if done.returncode != 0:
             self.skipTest(f"no tmpfs may be mounted here: {done.stderr}")
-        self.addCleanup(subprocess.run, ["umount", "-l", self.mount],
-                        check=False)
-        self.cluster.give(self.mount)
+        self.addCleanup(subprocess.run, ["umount", "-l", folder], check=False)
+        self.cluster.give(folder)
+
+
+class DiskFull(SmallDisk):
+    """Row 50: 507, the server lives, nothing is left."""
 
     def test_a_full_tablespace_fails_the_object_only(self):
+        place = pathlib.Path(tempfile.mkdtemp(prefix="small-disk-"))
+        self.addCleanup(place.rmdir)
+        self.mount(place, "24m")
         box = self.pg_reader()
-        self.database.query(f"CREATE TABLESPACE small LOCATION '{self.mount}'")
+        self.database.query(f"CREATE TABLESPACE small LOCATION '{place}'")
         self.database.query("ALTER TABLE stream_broadcast.chunk SET TABLESPACE "
                             "small")
         answer = stage(box, ID % 1, payload(40 * MIB))
@@ -591,7 +959,51 @@ class DiskFull(PgScenario):
         self.assert_clean()
         self.database.query("VACUUM FULL stream_broadcast.chunk")
         self.store(box, ID % 2, b"small")
-        self.cluster.query("DROP DATABASE IF EXISTS none")
+
+
+class WalFull(SmallDisk):
+    """Row 51: the server panics; what was acknowledged is there afterwards."""
+
+    cluster_settings = {"max_wal_size": "2GB", "checkpoint_timeout": "1h",
+                        "min_wal_size": "32MB"}
+
+    def move_wal(self, size):
+        """pg_wal becomes a file system of its own."""
+        wal = self.cluster.data / "pg_wal"
+        self.cluster.stop()
+        kept = pathlib.Path(tempfile.mkdtemp(prefix="wal-")) / "wal"
+        self.addCleanup(shutil.rmtree, kept.parent)
+        shutil.copytree(wal, kept)
+        self.mount(wal, size)
+        shutil.copytree(kept, wal, dirs_exist_ok=True)
+        for path in [wal, *wal.rglob("*")]:
+            self.cluster.give(path)
+        wal.chmod(0o700)
+        self.cluster.start()
+        return wal
+
+    def test_a_full_wal_fails_the_object_and_nothing_else(self):
+        self.cluster.query("CHECKPOINT")
+        wal = self.move_wal("80m")
+        box = self.pg_reader()
+        data = payload(200 * MIB)
+        self.store(box, ID % 1, data[:MIB])
+        try:
+            answer = stage(box, ID % 2, data)
+            self.assertGreaterEqual(answer.status, 500, answer)
+        except (Closed, ConnectionError):
+            pass        # refused while the body was still being sent
+        wait_until(lambda: "No space left on device" in self.cluster.log() and
+                   "PANIC" in self.cluster.log(), "the server panicked")
+        self.cluster.stop("immediate")
+        subprocess.run(["mount", "-o", "remount,size=1g", wal], check=True)
+        self.cluster.start()
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+        self.assert_stored(box, ID % 1, data[:MIB])
+        self.assert_clean(1)
+        self.store(box, ID % 2, data[:3 * MIB])
+        self.assert_stored(box, ID % 2, data[:3 * MIB])
 
 
 class Copies(PgScenario):

@@ -220,6 +220,23 @@ UNUSED static enum err_code wait_end(void)
 	return last.code;
 }
 
+UNUSED static void on_nap(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* Turns of the loop, until its clock has gone on a little. */
+UNUSED static void nap(void)
+{
+	struct timer timer = { .ready = false };
+	bool over = false;
+
+	timer_init(&timer, loop, on_nap, &over);
+	timer_start(&timer, 5);
+	while (!over)
+		loop_run_once(loop);
+}
+
 /* CALL(sink_stage, sink) */
 #define CALL(f, ...) (ended = false, f(__VA_ARGS__, loop, on_ended, &last), \
 		      wait_end())

@@ -1,0 +1,96 @@
+"""postgres_proxy.py - between a reader and its database, to lose what they say
+
+    proxy = Proxy(cluster.port)
+    proxy.lose_answer(b"\\0COMMIT\\0")     what is asked so is done, but the answer
+                                         and the connection are lost, once
+    proxy.lose_request(b"\\0COMMIT\\0")    it does not even arrive
+    database.env() | {"DB_PORT": proxy.port}
+
+A prepared statement NAME is run by a message with b"\\0NAME\\0" in it.
+"""
+import socket
+import struct
+import threading
+
+RST = struct.pack("ii", 1, 0)
+ENDS = (b"Z\0\0\0\5",        # the server has finished, and with it a transaction
+        b"G\0\0\0")          # it takes rows
+
+
+class Proxy:
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.words = None
+        self.is_answer = False
+        self.n_lost = 0
+        self.sockets = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def lose_answer(self, words):
+        with self.lock:
+            self.words, self.is_answer, self.n_lost = words, True, 0
+
+    def lose_request(self, words):
+        with self.lock:
+            self.words, self.is_answer, self.n_lost = words, False, 0
+
+    def close(self):
+        with self.lock:
+            self.words = None
+            for sock in [self.listener, *self.sockets]:
+                cut(sock)
+
+    # ---- threads ------------------------------------------------------------
+
+    def serve(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            with self.lock:
+                self.sockets += [client, server]
+            lost = threading.Event()
+            for args in ((client, server, True, lost),
+                         (server, client, False, lost)):
+                threading.Thread(target=self.forward, args=args,
+                                 daemon=True).start()
+
+    def is_to_lose(self, data):
+        """Whether these bytes hold the words; they are looked for once."""
+        with self.lock:
+            if self.words is None or self.words not in data:
+                return False
+            self.words = None
+            self.n_lost += 1
+            return True
+
+    def forward(self, source, sink, is_client, lost):
+        try:
+            while data := source.recv(65536):
+                if is_client and self.is_to_lose(data):
+                    lost.set()
+                    if not self.is_answer:
+                        break
+                if lost.is_set() and not is_client:
+                    if any(end in data for end in ENDS):
+                        break
+                    continue
+                sink.sendall(data)
+        except OSError:
+            pass
+        cut(source)
+        cut(sink)
+
+
+def cut(sock):
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    sock.close()
