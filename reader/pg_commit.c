@@ -15,6 +15,12 @@
 
 static void try_commit(void *arg);
 
+static void remove_later(struct pg_sink *sink)
+{
+	pg_house_remove_later(pg_sink_store(sink)->house, &sink->chore,
+			      sink->key);
+}
+
 static void end_commit(struct pg_sink *sink, const struct err *err)
 {
 	if (err)
@@ -27,7 +33,7 @@ static void on_duplicate_purged(void *arg, const struct err *err)
 	struct pg_sink *sink = arg;
 
 	if (err)
-		pg_house_remove_later(pg_sink_store(sink)->house, sink->key);
+		remove_later(sink);
 	end_commit(sink, NULL);
 }
 
@@ -38,7 +44,7 @@ static void on_duplicate_withdrawn(void *arg, PGresult *result,
 
 	PQclear(result);
 	if (err) {
-		pg_house_remove_later(pg_sink_store(sink)->house, sink->key);
+		remove_later(sink);
 		end_commit(sink, NULL);
 		return;
 	}
@@ -171,7 +177,7 @@ static void on_purged(void *arg, const struct err *err)
 	struct pg_sink *sink = arg;
 
 	if (err)
-		pg_house_remove_later(pg_sink_store(sink)->house, sink->key);
+		remove_later(sink);
 	sink_end(&sink->base);
 }
 
@@ -183,7 +189,7 @@ static void on_withdrawn(void *arg, PGresult *result, const struct err *err)
 	if (err) {
 		/* It may be visible still; the house goes on trying. */
 		sink->base.err = *err;
-		pg_house_remove_later(pg_sink_store(sink)->house, sink->key);
+		remove_later(sink);
 		sink_end(&sink->base);
 		return;
 	}

@@ -27,12 +27,6 @@
 #define BATCH_ROWS 8192		/* 64 MiB of chunks a transaction */
 #define NUMBER_SIZE 24
 
-/* An object to be removed. */
-struct chore {
-	struct chore *next;
-	int64_t key;
-};
-
 struct pg_house {
 	const struct reader_settings *settings;
 	PGconn *conn;
@@ -48,7 +42,7 @@ struct pg_house {
 	pthread_mutex_t mutex;		/* guards what follows */
 	bool stopping;
 	int asking;			/* the connection's socket in a round; or -1 */
-	struct chore *chores;
+	struct pg_chore *chores;
 };
 
 /* ---- SQL ----------------------------------------------------------------- */
@@ -280,9 +274,9 @@ static void wake(struct pg_house *house)
 	CHECK(eventfd_write(house->wake, 1) == 0);
 }
 
-static struct chore *take_chore(struct pg_house *house)
+static struct pg_chore *take_chore(struct pg_house *house)
 {
-	struct chore *chore;
+	struct pg_chore *chore;
 
 	pthread_mutex_lock(&house->mutex);
 	chore = house->chores;
@@ -292,7 +286,7 @@ static struct chore *take_chore(struct pg_house *house)
 	return chore;
 }
 
-static void put_chore(struct pg_house *house, struct chore *chore)
+static void put_chore(struct pg_house *house, struct pg_chore *chore)
 {
 	pthread_mutex_lock(&house->mutex);
 	chore->next = house->chores;
@@ -301,15 +295,14 @@ static void put_chore(struct pg_house *house, struct chore *chore)
 	wake(house);
 }
 
-/* Out of memory: the next start of a reader removes what was not committed. */
-void pg_house_remove_later(struct pg_house *house, int64_t key)
+void pg_house_remove_later(struct pg_house *house, struct pg_chore **chore,
+			   int64_t key)
 {
-	struct chore *chore = malloc(sizeof(*chore));
-
-	if (!chore)
+	if (!*chore)
 		return;
-	chore->key = key;
-	put_chore(house, chore);
+	(*chore)->key = key;
+	put_chore(house, *chore);
+	*chore = NULL;
 }
 
 static int remove_object(struct pg_house *house, int64_t key, struct err *err)
@@ -325,7 +318,7 @@ static int remove_object(struct pg_house *house, int64_t key, struct err *err)
 
 static int do_chores(struct pg_house *house, struct err *err)
 {
-	struct chore *chore;
+	struct pg_chore *chore;
 
 	while (!is_stopping(house) && (chore = take_chore(house))) {
 		if (remove_object(house, chore->key, err) < 0) {
@@ -620,7 +613,7 @@ static void stop_thread(struct pg_house *house)
 void pg_house_free(struct pg_house **housep)
 {
 	struct pg_house *house = *housep;
-	struct chore *chore;
+	struct pg_chore *chore;
 
 	*housep = NULL;
 	if (!house)

@@ -44,11 +44,19 @@ void pg_house_free(struct pg_house **house);
 /* Our number as an instance, for `object.owner`. Any thread. */
 int32_t pg_house_instance(const struct pg_house *house);
 
+/* A removal that will be asked for, maybe: malloc'ed beforehand. */
+struct pg_chore {
+	struct pg_chore *next;
+	int64_t key;
+};
+
 /*
  * Remove the object of this key, whatever its state, as soon as the database can
- * be asked: for those whose own removal failed. Any thread.
+ * be asked: for those whose own removal failed. Takes *chore and nulls it; asked
+ * for already when that is NULL. Any thread.
  */
-void pg_house_remove_later(struct pg_house *house, int64_t key);
+void pg_house_remove_later(struct pg_house *house, struct pg_chore **chore,
+			   int64_t key);
 
 /* Is the database a replica, which takes no uploads? Any thread. */
 bool pg_house_is_replica(const struct pg_house *house);

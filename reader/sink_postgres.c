@@ -75,7 +75,13 @@ static struct sink *postgres_sink_new(struct store *store)
 	struct pg_sink *sink = calloc(1, sizeof(*sink));
 
 	(void)store;
-	return sink ? &sink->base : NULL;
+	if (!sink)
+		return NULL;
+	sink->chore = malloc(sizeof(*sink->chore));
+	if (sink->chore)
+		return &sink->base;
+	free(sink);
+	return NULL;
 }
 
 static void postgres_sink_free(struct sink *base)
@@ -84,6 +90,7 @@ static void postgres_sink_free(struct sink *base)
 
 	timer_stop(&sink->timer);
 	pg_call_cancel(&sink->call);
+	free(sink->chore);
 	free(sink);
 }
 

@@ -1051,6 +1051,26 @@ class Copies(PgScenario):
             fetch(copy.port, "DELETE", f"/objects/{ID % 1}").status, 503)
         self.assert_stored(box, ID % 1, data)
 
+    def test_a_replica_that_is_promoted_takes_uploads(self):
+        box = self.pg_reader()
+        self.store(box, ID % 1, b"before")
+        replica = self.cluster.replica()
+        self.addCleanup(replica.remove)
+        copy = self.pg_reader(replica.database(self.database.name))
+        wait_until(lambda: copy.content(ID % 1).status == 200,
+                   "the replica has it")
+        self.cluster.stop()
+        box.stop()
+        self.assertEqual(replica.value("SELECT pg_promote()"), "t")
+        # It would ask within a minute; a lost session makes it ask now.
+        replica.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                      "WHERE usename = 'reader'")
+        wait_until(lambda: stage(copy, ID % 2, b"after").status == 200,
+                   "uploads are taken")
+        self.assertEqual(commit(copy, ID % 2, b"after").status, 201)
+        self.assert_stored(copy, ID % 1, b"before")
+        self.assert_stored(copy, ID % 2, b"after")
+
 
 if __name__ == "__main__":
     unittest.main()

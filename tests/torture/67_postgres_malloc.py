@@ -13,7 +13,8 @@ request, ID, DATA, OTHER = (malloc.request, malloc.ID, malloc.DATA,
 class PostgresMalloc(Reader):
     """The tests of every reader, and connecting anew."""
 
-    # libgssapi_krb5 1.20 itself crashes when it is out of memory.
+    # libgssapi_krb5 1.20 itself crashes when it is out of memory; a password
+    # takes thousands of allocations of OpenSSL's, the local socket needs none.
     def start(self):
         self.database = postgres.shared().create_database()
         self.box = self.reader(
@@ -21,7 +22,8 @@ class PostgresMalloc(Reader):
             READER_DISK_THREADS=1, READER_STORE="postgres",
             READER_FILE_DIR=None, READER_DB_CONNECTIONS=2,
             READER_DB_TIMEOUT_MS=5000, PGGSSENCMODE="disable",
-            **self.database.env(), **self.failing())
+            **{**self.database.env(),
+               "DB_HOST": self.database.cluster.folder}, **self.failing())
         for i in range(3):
             self.store(ID % (0xfff000 + i), OTHER)
         self.form(0)
@@ -35,8 +37,9 @@ class PostgresMalloc(Reader):
         super().check(n, answers)
 
     def assert_staging_empties(self, *readers):
-        """But for rows without bytes that nobody heard of: at the restart."""
-        self.assert_none("object WHERE state <> 3 AND n_slices > 0")
+        """At once, but for rows without bytes that nobody heard of, and what a
+        deletion has left, which is finished after minutes: at the restart."""
+        self.assert_none("object WHERE state IN (1, 2) AND n_slices > 0")
         self.assert_none("chunk WHERE object NOT IN (SELECT key FROM "
                          "stream_broadcast.object)")
         self.assertEqual(self.box.stop(), 0)
