@@ -213,7 +213,17 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self.give(self.folder)
+        self.check_access()
         self.watch()
+
+    def check_access(self):
+        """Folders above may be closed to the server's user, as /root is."""
+        done = subprocess.run(as_user(self.user, "test", "-x", self.folder),
+                              cwd="/", check=False)
+        if done.returncode != 0:
+            raise Failed(f"the user {self.user.pw_name} cannot enter "
+                         f"{self.folder}; PostgreSQL refuses to run as root: "
+                         "choose another folder, or be another user")
 
     def give(self, path):
         if self.user:

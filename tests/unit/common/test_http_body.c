@@ -544,7 +544,6 @@ START_TEST(a_body_that_drips_is_408_also_after_a_fast_start)
 		pass(10);
 	}
 	ck_assert_int_eq(app.err.status, 408);
-	ck_assert_uint_lt(clock_monotonic_ms() - start, 2000);
 	free(data);
 	close(fd);
 }
