@@ -214,6 +214,7 @@ START_TEST(every_order_has_its_pages_in_both_directions)
 	for (int sort = STORE_BY_ID; sort <= STORE_BY_SIZE; sort++)
 		for (size_t i = 0; i < 8; i++) {
 			free(list.rows);
+			free(list.scores);
 			list = (struct store_list){
 				.sort = (enum store_sort)sort,
 				.descending = i % 2,
