@@ -232,18 +232,19 @@ static void serve(struct pg_pool *pool)
 {
 	struct slot *slot;
 	struct pg_taker *taker;
-
-	struct err why = pool->why;
+	struct err why;
 
 	while (pool->first && (slot = find_ready(pool))) {
 		taker = dequeue(pool);
 		slot->taken = true;
 		taker->fn(taker->arg, slot->link, NULL);
 	}
-	if (in_backoff(pool) && is_hopeless(pool))
+	if (in_backoff(pool) && is_hopeless(pool)) {
+		why = pool->why;	/* who is failed may take again */
 		fail_all(pool, &why);
-	else
+	} else {
 		connect_more(pool);
+	}
 }
 
 void pg_pool_take(struct pg_pool *pool, struct pg_taker *taker,
