@@ -168,51 +168,97 @@ def drop_caches():
         return False
 
 
-def playback(report, server, options):
-    size = options.size or 4 * GIB
-    folder = server.rig.scratch("files")
-    with open(folder / "object", "wb") as out:
+def bare_read(server, key, size, **env):
+    """MB/s of the slices of an object over two connections, nothing else."""
+    done = subprocess.run([str(TOOLS / "pg_read"), "2", "32", key, str(size)],
+                          env={**server.libpq(), **env}, check=True, text=True,
+                          stdout=subprocess.PIPE)
+    return float(done.stdout)
+
+
+def fill_object(server, path, size):
+    """The id of an object in the store, and in a file, of random bytes."""
+    with open(path, "wb") as out:
         for _ in range(size // MIB):
             out.write(os.urandom(MIB))
     object_id = new_id()
-    subprocess.run(["curl", "-sS", "-o", "/dev/null", "-T", folder / "object",
+    subprocess.run(["curl", "-sS", "-o", "/dev/null", "-T", path,
                     server.url(object_id)], check=True)
     commit(server, object_id)
+    return object_id
+
+
+def playback_rates(server, options, size, object_id, path, key):
+    """{(who, from disk?): MB/s of each run}, in turns."""
+    socket = {"PGHOST": str(server.cluster.folder)}
+    local = server.rig.reader(READER_STORE="postgres", **{
+        **server.database.env(), "DB_HOST": socket["PGHOST"]})
     nginx = r.Nginx(server.rig, "server { listen 127.0.0.1:PORT; "
-                    f"root {folder}; }}")
+                    f"root {path.parent}; }}")
+    ways = {
+        "nginx": lambda: r.download(f"http://{nginx.address}/{path.name}"),
+        "bare SELECTs": lambda: bare_read(server, key, size),
+        "reader": lambda: r.download(server.url(object_id)),
+        "bare SELECTs, Unix socket":
+            lambda: bare_read(server, key, size, **socket),
+        "reader, Unix socket": lambda: r.download(
+            f"http://127.0.0.1:{local.port}/objects/{object_id}"),
+    }
     rates = {}
     try:
         for cold in (True, False):
             for _ in range(options.runs):
-                for who, url in (("nginx", f"http://{nginx.address}/object"),
-                                 ("reader", server.url(object_id))):
+                for who, run_once in ways.items():
                     if cold and not drop_caches():
                         continue
-                    rates.setdefault((who, cold), []).append(r.download(url))
+                    rates.setdefault((who, cold), []).append(run_once())
     finally:
         nginx.stop()
+        server.rig.stop(local)
+    return rates
+
+
+def compare_playback(report, rates):
+    """Of what is measured in the same turn, and then the median."""
+    def ratio(who, other, cold):
+        return median(a / b for a, b in
+                      zip(rates[who, cold], rates[other, cold]))
+
+    for cold in sorted({cold for _, cold in rates}, reverse=True):
+        where = "from disk" if cold else "from memory"
+        for tail in ("", ", Unix socket"):
+            reader = "reader" + tail
+            to_bare = ratio(reader, "bare SELECTs" + tail, cold)
+            to_nginx = ratio(reader, "nginx", cold)
+            report.line(f"rate, {reader} / bare SELECTs{tail}, {where}: "
+                        f"{to_bare:.2f}")
+            if cold:
+                report.target(f"rate, {reader} / nginx, {where}", to_nginx,
+                              0.5, f"{to_nginx:.2f}", at_most=False)
+            else:
+                report.line(f"rate, {reader} / nginx, {where} (no target): "
+                            f"{to_nginx:.2f}")
+
+
+def playback(report, server, options):
+    size = options.size or 4 * GIB
+    path = server.rig.scratch("files") / "object"
+    object_id = fill_object(server, path, size)
+    key = server.database.value("SELECT key FROM stream_broadcast.object "
+                                f"WHERE id = '{object_id}'")
+    rates = playback_rates(server, options, size, object_id, path, key)
     report.title(f"playback: {size / GIB:.1f} GiB, {options.runs} runs each")
     report.table(["", "MB/s", "min", "max"],
                  [[f"{who}, {'from disk' if cold else 'from memory'}",
                    *(f"{f(v):.0f}" for f in (median, min, max))]
                   for (who, cold), v in rates.items()])
-    for cold in sorted({cold for _, cold in rates}, reverse=True):
-        ratio = median(rates["reader", cold]) / median(rates["nginx", cold])
-        where = "from disk" if cold else "from memory (no target)"
-        if cold:
-            report.target(f"rate, reader / nginx, {where}", ratio, 0.5,
-                          f"{ratio:.2f}", at_most=False)
-        else:
-            report.line(f"rate, reader / nginx, {where}: {ratio:.2f}")
-    first_byte(report, server, object_id, size)
+    compare_playback(report, rates)
+    first_byte(report, server, object_id, key, size)
     players(report, server, object_id)
     server.delete(object_id)
 
 
-def first_byte(report, server, object_id, size, n=1000):
-    key = server.database.value("SELECT key FROM stream_broadcast.object "
-                                f"WHERE id = '{object_id}'")
-
+def first_byte(report, server, object_id, key, size, n=1000):
     def run(*args):
         done = subprocess.run([str(TOOLS / "first_byte"), *map(str, args)],
                               env=server.libpq(), check=True, text=True,
