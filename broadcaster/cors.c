@@ -140,8 +140,9 @@ void cors_reply_preflight(struct http_exchange *x)
 		  "GET, HEAD, POST, PUT, DELETE" },
 		{ "Access-Control-Allow-Headers",
 		  "Accept, Authorization, Content-Disposition, Content-Digest, "
-		  "Content-Type, Idempotency-Key, If-Match, If-None-Match, "
-		  "If-Range, Range, Repr-Digest, Upload-Metadata" },
+		  "Content-Type, Idempotency-Key, If-Match, "
+		  "If-Modified-Since, If-None-Match, If-Range, "
+		  "If-Unmodified-Since, Range, Repr-Digest, Upload-Metadata" },
 		{ "Access-Control-Max-Age", "600" },
 	};
 	struct http_reply reply = {

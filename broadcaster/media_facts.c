@@ -139,14 +139,18 @@ static int fit_part(const struct media_facts *facts,
 }
 
 /* 304 and 412 have to be what the request's own conditions say. */
-static int fit_condition(const struct media_facts *facts, struct span list,
-			 bool has_to_match, struct err *err)
+static int fit_condition(const struct media_facts *facts,
+			 const struct media_wish *wish, struct err *err)
 {
 	char etag[DIGEST_HEX_SIZE + 2];
+	uint64_t modified_ms;
 
+	if (!clock_parse_http_date(span_of(facts->modified), &modified_ms))
+		modified_ms = 0;
 	snprintf(etag, sizeof(etag), "\"%s\"", facts->sha256);
-	if (list.ptr && (!facts->sha256[0] ||
-			 http1_etag_matches(list, etag) == has_to_match))
+	if (facts->sha256[0] &&
+	    http1_check_conditions(&wish->conditions, etag, modified_ms) ==
+		    facts->status)
 		return 0;
 	return bad(err, "an answer to a condition that was not asked");
 }
@@ -158,10 +162,8 @@ static int fit(const struct media_facts *facts, const struct media_wish *wish,
 		return fit_resumed(facts, wish, err);
 	if (facts->status == 206)
 		return fit_part(facts, wish, err);
-	if (facts->status == 304)
-		return fit_condition(facts, wish->none_match, true, err);
-	if (facts->status == 412)
-		return fit_condition(facts, wish->match, false, err);
+	if (facts->status == 304 || facts->status == 412)
+		return fit_condition(facts, wish, err);
 	if (facts->status == 416 && !wish->range.ptr)
 		return bad(err, "416 although no range was asked for");
 	return 0;
@@ -206,7 +208,7 @@ enum media_verdict media_facts_read(const struct reply *r,
 		return MEDIA_BAD;
 	if (is_other(facts, wish))
 		return MEDIA_ABSENT;
-	if ( check_digest(r, facts, err) < 0 ||
+	if (check_digest(r, facts, err) < 0 ||
 	    read_extent(r, facts, err) < 0 || fit(facts, wish, err) < 0)
 		return MEDIA_BAD;
 	return MEDIA_GOOD;

@@ -32,7 +32,7 @@ struct media_facts {
 struct media_wish {
 	bool is_head;
 	struct span range;		/* the client's Range; ptr NULL: none */
-	struct span match, none_match;	/* If-Match, If-None-Match */
+	struct http1_conditions conditions;
 	/* Going on in the middle: exactly first … last of this very content. */
 	bool is_resuming;
 	const struct media_facts *known;

@@ -227,8 +227,10 @@ static void refuse(struct playback *p)
 
 /* ---- looking for a source ------------------------------------------------- */
 
-static const char *const condition_names[] = { "Range", "If-Range", "If-Match",
-					       "If-None-Match" };
+static const char *const condition_names[] = {
+	"Range",	 "If-Range",	      "If-Match",
+	"If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+};
 #define N_CONDITIONS (sizeof(condition_names) / sizeof(condition_names[0]))
 
 /* The client's own conditions, passed on. */
@@ -275,8 +277,7 @@ static struct media_wish wish_of(const struct playback *p)
 	return (struct media_wish){
 		.is_head = p->is_head,
 		.range = http_request_field(x, "Range"),
-		.match = http_request_field(x, "If-Match"),
-		.none_match = http_request_field(x, "If-None-Match"),
+		.conditions = http_request_conditions(x),
 		.is_resuming = p->is_begun,
 		.known = &p->facts,
 		.first = p->facts.first + p->received,

@@ -2,6 +2,8 @@
 
 #include "common/check.h"
 
+#include <curl/curl.h>
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
@@ -211,4 +213,21 @@ bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms)
 	ms += days * INT64_C(86400000) - offset;
 	*wall_ms = (uint64_t)ms;
 	return ms >= 0;
+}
+
+/* No form is longer: "Wednesday, 09-Nov-94 08:49:37 GMT". */
+#define MAX_HTTP_DATE 64
+
+bool clock_parse_http_date(struct span text, uint64_t *wall_ms)
+{
+	char copy[MAX_HTTP_DATE];
+	time_t seconds;
+
+	if (!span_to_string(text, copy, sizeof(copy)))
+		return false;
+	seconds = curl_getdate(copy, NULL);
+	if (seconds < 0)
+		return false;
+	*wall_ms = (uint64_t)seconds * 1000;
+	return true;
 }

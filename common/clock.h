@@ -48,4 +48,10 @@ bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms);
 #define CLOCK_HTTP_DATE_SIZE 30
 void clock_format_http_date(uint64_t wall_ms, char *buf);
 
+/*
+ * Read an HTTP-date, also of the obsolete forms (RFC 9110, 5.6.7), from 1970 on:
+ * milliseconds since then. False when it is none.
+ */
+bool clock_parse_http_date(struct span text, uint64_t *wall_ms);
+
 #endif

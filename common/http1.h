@@ -272,9 +272,29 @@ enum http1_range http1_parse_range(struct span value, uint64_t size,
 				   uint64_t *first, uint64_t *last);
 
 /*
- * Does an If-None-Match / If-Match list contain `etag` (with its quotes), by
- * weak comparison (RFC 9110, 8.8.3.2)? "*" matches.
+ * Does a list of entity tags contain `etag` (with its quotes)? "*" matches. By
+ * weak comparison, as If-None-Match has it (RFC 9110, 8.8.3.2) …
  */
 bool http1_etag_matches(struct span list, const char *etag);
+
+/* … and by strong comparison, as If-Match has it: a weak tag is never equal. */
+bool http1_etag_matches_strongly(struct span list, const char *etag);
+
+/* The preconditions of a request: values of the fields, ptr NULL when absent. */
+struct http1_conditions {
+	struct span match;		/* If-Match */
+	struct span none_match;		/* If-None-Match */
+	struct span modified_since;	/* If-Modified-Since */
+	struct span unmodified_since;	/* If-Unmodified-Since */
+};
+
+/*
+ * What a GET or HEAD has to answer because of its preconditions, in the order of
+ * RFC 9110, 13.2.2: 304, 412, or 0 when they let it pass. `etag` (with its quotes)
+ * and the time of the last modification in milliseconds since 1970 (0: not known)
+ * are those of the content. A date that cannot be read is no condition.
+ */
+int http1_check_conditions(const struct http1_conditions *c, const char *etag,
+			   uint64_t modified_ms);
 
 #endif

@@ -205,6 +205,17 @@ struct span http_request_field_nth(const struct http_exchange *x,
 	return http1_field_nth(&x->head, x->buf, name, n);
 }
 
+struct http1_conditions http_request_conditions(const struct http_exchange *x)
+{
+	return (struct http1_conditions){
+		.match = http_request_field(x, "If-Match"),
+		.none_match = http_request_field(x, "If-None-Match"),
+		.modified_since = http_request_field(x, "If-Modified-Since"),
+		.unmodified_since =
+			http_request_field(x, "If-Unmodified-Since"),
+	};
+}
+
 const char *http_peer(const struct http_exchange *x)
 {
 	return connection_peer(x->c);

@@ -8,6 +8,8 @@
  *
  * Abort: whatever of that may have come about is removed.
  */
+#include "common/clock.h"
+
 #include "reader/s3_description.h"
 #include "reader/s3_sink.h"
 
@@ -253,8 +255,8 @@ static bool is_young(const struct s3_request *r)
 {
 	uint64_t put_ms, now_ms;
 
-	return s3_read_http_date(r->modified, &put_ms) &&
-	       s3_read_http_date(r->refusal.date, &now_ms) &&
+	return clock_parse_http_date(span_of(r->modified), &put_ms) &&
+	       clock_parse_http_date(span_of(r->refusal.date), &now_ms) &&
 	       now_ms < put_ms + COMMIT_MS;
 }
 

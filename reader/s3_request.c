@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define QUERY_SIZE 8192
 #define PATH_SIZE (3 * S3_KEY_SIZE + 300)
@@ -118,17 +117,6 @@ static bool read_answer(struct s3_request *r,
 	s3_refusal_explain(&r->refusal, &r->engine->config, &r->err);
 	return r->refusal.is_passing ||
 	       (r->status / 100 == 2 && !r->refusal.code[0]);
-}
-
-bool s3_read_http_date(const char *text, uint64_t *wall_ms)
-{
-	struct tm tm = { 0 };
-	char *end = strptime(text, "%a, %d %b %Y %H:%M:%S", &tm);
-
-	if (!end)
-		return false;
-	*wall_ms = (uint64_t)timegm(&tm) * 1000;
-	return true;
 }
 
 /* Was there no answer, or one from which nobody can tell? */

@@ -88,7 +88,4 @@ bool s3_request_is_running(const struct s3_request *request);
  */
 bool s3_request_is_unknown(const struct s3_request *request);
 
-/* "Sat, 31 Jan 2026 23:59:59 GMT" of an answer's head; false for anything else. */
-bool s3_read_http_date(const char *text, uint64_t *wall_ms);
-
 #endif

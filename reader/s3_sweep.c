@@ -148,7 +148,7 @@ static void on_tail_looked_up(void *arg, struct s3_request *r)
 	if (err_is_set(&r->err) && r->status != 404)
 		look_at_next(s);
 	else if (!err_is_set(&r->err) &&
-		 (!s3_read_http_date(r->modified, &paused_ms) ||
+		 (!clock_parse_http_date(span_of(r->modified), &paused_ms) ||
 		  paused_ms >= stale_before(s)))
 		look_at_next(s);
 	else
@@ -301,7 +301,7 @@ static void on_uploads(void *arg, struct s3_request *r)
 	s->has_more = false;
 	s->err = ERR_INIT;
 	memset(&s->reading, 0, sizeof(s->reading));
-	if (!s3_read_http_date(r->refusal.date, &s->now_ms))
+	if (!clock_parse_http_date(span_of(r->refusal.date), &s->now_ms))
 		s->now_ms = clock_wall_ms();
 	if (err_is_set(&r->err) && r->status == 501)
 		end_round(s, NULL);	/* a server without such a list */

@@ -75,17 +75,15 @@ static struct http_reply reply_of(const struct description *d, int status)
 
 /* ---- content ------------------------------------------------------------- */
 
-/* Preconditions in the order of RFC 9110, 13.2.2: 0, 304 or 412. */
-static int check_conditions(const struct http_exchange *x, const char *etag)
+/* 0, 304 or 412. */
+static int check_conditions(const struct http_exchange *x,
+			    const struct description *d,
+			    const struct object *object)
 {
-	struct span match = http_request_field(x, "If-Match");
-	struct span none_match = http_request_field(x, "If-None-Match");
+	struct http1_conditions conditions = http_request_conditions(x);
 
-	if (match.ptr && !http1_etag_matches(match, etag))
-		return 412;
-	if (none_match.ptr && http1_etag_matches(none_match, etag))
-		return 304;
-	return 0;
+	return http1_check_conditions(&conditions, d->etag,
+				      object->created_ms);
 }
 
 /* A Range that counts: If-Range has to name this very content (13.1.5). */
@@ -174,7 +172,7 @@ static void on_content_found(void *arg, const struct err *err)
 		return;
 	}
 	describe(&d, &s->lookup.object);
-	status = check_conditions(s->op.x, d.etag);
+	status = check_conditions(s->op.x, &d, &s->lookup.object);
 	if (status == 0)
 		reply_content(s, &d);
 	else
@@ -247,15 +245,15 @@ void serve_object(struct reader_thread *thread, struct http_exchange *x,
 /* ---- description --------------------------------------------------------- */
 
 static void reply_description(struct http_exchange *x, struct description *d,
-			      uint64_t size)
+			      const struct object *object)
 {
 	struct http_reply reply = reply_of(d, 200);
-	int status = check_conditions(x, d->etag);
+	int status = check_conditions(x, d, object);
 
 	if (status != 0)
 		reply_without_content(x, d, status);
 	else
-		http_reply_head_only(x, &reply, size);
+		http_reply_head_only(x, &reply, object->size);
 }
 
 static void describe_staged(struct http_exchange *x,
@@ -290,7 +288,7 @@ static void on_described(void *arg, const struct err *err)
 		http_reply_problem(x, err);
 	} else if (x) {
 		describe(&d, &s->lookup.object);
-		reply_description(x, &d, s->lookup.object.size);
+		reply_description(x, &d, &s->lookup.object);
 	}
 	operation_finish(&s->op);
 }

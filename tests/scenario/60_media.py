@@ -113,10 +113,40 @@ class Answers(Playback):
         self.assertEqual(self.get(object_id, 'If-None-Match: "x"').status, 200)
         self.assertEqual(self.get(object_id, 'If-Match: "x"').status, 412)
         self.assertEqual(self.get(object_id, f"If-Match: {etag}").status, 200)
+        self.assertEqual(self.get(object_id, f"If-Match: W/{etag}").status,
+                         412)
         part = ("Range: bytes=1-2", f"If-Range: {etag}")
         self.assertEqual(self.get(object_id, *part).status, 206)
         part = ("Range: bytes=1-2", 'If-Range: "other"')
         self.assertEqual(self.get(object_id, *part).status, 200)
+
+    def test_dates_are_conditions_too(self):
+        object_id = self.store(b"x" * 1000)
+        stored = self.get(object_id).headers["last-modified"]
+        before = "Sun, 06 Nov 1994 08:49:37 GMT"
+        for condition, status in ((f"If-Modified-Since: {stored}", 304),
+                                  (f"If-Modified-Since: {before}", 200),
+                                  ("If-Modified-Since: today", 200),
+                                  (f"If-Unmodified-Since: {stored}", 200),
+                                  (f"If-Unmodified-Since: {before}", 412)):
+            for method in ("GET", "HEAD"):
+                answer = fetch(self.front.port, method, f"/media/{object_id}",
+                               condition)
+                self.assertEqual(answer.status, status, (method, condition))
+        etag_first = ('If-None-Match: "x"', f"If-Modified-Since: {stored}")
+        self.assertEqual(self.get(object_id, *etag_first).status, 200)
+
+    def test_a_download_that_is_up_to_date_is_not_fetched_again(self):
+        object_id = self.store(payload(5000))
+        copy = self.scratch("downloads") / "copy"
+        url = f"http://127.0.0.1:{self.front.port}/media/{object_id}"
+        for expected in ("200", "304"):
+            done = subprocess.run(
+                ["curl", "-sS", "-R", "-o", copy, "-w", "%{http_code}",
+                 *(["-z", copy] if copy.exists() else []), url],
+                check=True, text=True, stdout=subprocess.PIPE)
+            self.assertEqual(done.stdout, expected)
+        self.assertEqual(copy.read_bytes(), payload(5000))
 
     def test_head_tells_the_same_without_content(self):
         data = payload(5000)

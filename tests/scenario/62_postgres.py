@@ -74,6 +74,17 @@ class Api(PgScenario):
             self.assert_stored(box, ID % i, data)
         self.assert_clean(9)
 
+    def test_a_database_on_this_machine_is_reached_by_its_unix_socket(self):
+        box = self.pg_reader(DB_HOST=str(self.cluster.folder))
+        data = payload(3 * MIB + 17)
+        self.store(box, ID % 1, data)
+        self.assert_stored(box, ID % 1, data)
+        self.assertEqual(self.database.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader' "
+            "AND datname = current_database() AND client_addr IS NOT NULL"),
+            "0")
+        self.assert_clean(1)
+
     def test_slices_are_as_large_as_they_are_set(self):
         box = self.pg_reader(READER_DB_SLICE_BYTES="64K")
         self.store(box, ID % 1, payload(4 * MIB))

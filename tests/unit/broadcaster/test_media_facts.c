@@ -107,13 +107,29 @@ START_TEST(conditions_are_answered_only_if_they_were_asked)
 	ck_assert_int_eq(read_head(304, ETAG), MEDIA_BAD);
 	ck_assert_int_eq(read_head(412, ETAG), MEDIA_BAD);
 	ck_assert_int_eq(read_head(416, ETAG RANGE("bytes */3")), MEDIA_BAD);
-	wish.none_match = SPAN_LIT("\"" SHA256 "\"");
-	wish.match = SPAN_LIT("\"x\"");
 	wish.range = SPAN_LIT("bytes=3-");
+	wish.conditions.none_match = SPAN_LIT("\"" SHA256 "\"");
 	ck_assert_int_eq(read_head(304, ETAG), MEDIA_GOOD);
+	ck_assert_int_eq(read_head(412, ETAG), MEDIA_BAD);
+	wish.conditions.match = SPAN_LIT("\"x\"");
 	ck_assert_int_eq(read_head(412, ETAG), MEDIA_GOOD);
+	ck_assert_int_eq(read_head(412, ""), MEDIA_BAD);
 	ck_assert_int_eq(read_head(416, ETAG RANGE("bytes */3")), MEDIA_GOOD);
 	ck_assert_uint_eq(facts.size, 3);
+}
+END_TEST
+
+START_TEST(a_date_is_a_condition_of_what_has_one)
+{
+	wish.conditions.modified_since =
+		SPAN_LIT("Sun, 06 Nov 1994 08:49:37 GMT");
+	ck_assert_int_eq(read_head(304, ETAG), MEDIA_BAD);
+	ck_assert_int_eq(read_head(304, ETAG "Last-Modified: Sun, 06 Nov 1994 "
+						  "08:49:38 GMT\r\n"),
+			 MEDIA_BAD);
+	ck_assert_int_eq(read_head(304, ETAG "Last-Modified: Sun, 06 Nov 1994 "
+						  "08:49:37 GMT\r\n"),
+			 MEDIA_GOOD);
 }
 END_TEST
 
@@ -206,6 +222,7 @@ int main(void)
 			    sizeof(bad_parts) / sizeof(bad_parts[0]));
 	tcase_add_test(tc, a_part_that_nobody_asked_for_is_refused);
 	tcase_add_test(tc, conditions_are_answered_only_if_they_were_asked);
+	tcase_add_test(tc, a_date_is_a_condition_of_what_has_one);
 	tcase_add_test(tc, what_is_not_there_or_only_staged_is_absent);
 	tcase_add_test(tc, errors_of_a_reader_are_no_absence);
 	tcase_add_test(tc, going_on_takes_exactly_the_missing_bytes);

@@ -77,6 +77,21 @@ START_TEST(a_date_reads_as_in_rfc_9110)
 }
 END_TEST
 
+START_TEST(a_date_that_was_written_is_read_again)
+{
+	static const char *const wrong[] = { "", "soon", "31 Feb", "\t",
+					     "Sun, 06 Nov 1949 08:49:37 GMT" };
+	uint64_t ms;
+
+	ck_assert(clock_parse_http_date(
+		span_of(http_date(UINT64_C(784111777999))), &ms));
+	ck_assert_uint_eq(ms, UINT64_C(784111777000));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		ck_assert_msg(!clock_parse_http_date(span_of(wrong[i]), &ms),
+			      "%s", wrong[i]);
+}
+END_TEST
+
 START_TEST(every_month_and_weekday_has_its_name)
 {
 	static const char *const starts[] = {
@@ -168,6 +183,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_time_has_milliseconds_and_a_z);
 	tcase_add_test(tc, a_time_after_the_year_9999_is_its_last_moment);
 	tcase_add_test(tc, a_date_reads_as_in_rfc_9110);
+	tcase_add_test(tc, a_date_that_was_written_is_read_again);
 	tcase_add_test(tc, every_month_and_weekday_has_its_name);
 }
 

@@ -104,65 +104,6 @@ START_TEST(what_is_not_one_range_of_bytes_is_ignored)
 }
 END_TEST
 
-/* ---- entity tags (RFC 9110, 8.8.3) --------------------------------------- */
-
-static void expect_tags(const char *const *lists, size_t n, bool match)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct span list = span_of(lists[i]);
-
-		ck_assert_msg(http1_etag_matches(list, "\"a\"") == match, "%s",
-			      lists[i]);
-		ck_assert_msg(http1_etag_matches(list, "W/\"a\"") == match,
-			      "%s", lists[i]);
-	}
-}
-
-START_TEST(an_entity_tag_is_found_by_weak_comparison)
-{
-	static const char *const lists[] = {
-		"\"a\"", "W/\"a\"", " \"a\" ", "\"b\", \"a\"", "\"b\",\"a\"",
-		"\"b,c\" , W/\"a\", \"d\"", ",,\"a\"", "\"a\",", "\"\",\"a\"",
-	};
-
-	expect_tags(lists, N(lists), true);
-}
-END_TEST
-
-START_TEST(a_star_matches_any_entity_tag)
-{
-	static const char *const stars[] = {"*", " * "};
-	static const char *const others[] = {"\"*\"", "**", "*, \"b\"",
-					     "\"b\", *"};
-
-	expect_tags(stars, N(stars), true);
-	expect_tags(others, N(others), false);
-}
-END_TEST
-
-START_TEST(another_entity_tag_does_not_match)
-{
-	static const char *const lists[] = {
-		"", ",", "\"b\"", "\"A\"", "\"aa\"", "\"\"", "\"b,a\"",
-		"\"b\\\"a\"", "\"b \"a\"",
-	};
-
-	expect_tags(lists, N(lists), false);
-}
-END_TEST
-
-START_TEST(a_malformed_list_of_entity_tags_does_not_match)
-{
-	static const char *const lists[] = {
-		"a", "\"a", "a\"", "w/\"a\"", "W/a", "W\"a\"", "\"b\" \"a\"",
-		"\"a\"b", "b, \"a\"", "'a'",
-	};
-
-	expect_tags(lists, N(lists), false);
-	ck_assert(!http1_etag_matches(span_make(NULL, 0), "\"a\""));
-}
-END_TEST
-
 /* ---- the suite ----------------------------------------------------------- */
 
 int main(void)
@@ -177,10 +118,6 @@ int main(void)
 	tcase_add_test(tc, a_range_outside_the_object_is_not_satisfiable);
 	tcase_add_test(tc, the_end_of_nothing_is_all_of_it);
 	tcase_add_test(tc, what_is_not_one_range_of_bytes_is_ignored);
-	tcase_add_test(tc, an_entity_tag_is_found_by_weak_comparison);
-	tcase_add_test(tc, a_star_matches_any_entity_tag);
-	tcase_add_test(tc, another_entity_tag_does_not_match);
-	tcase_add_test(tc, a_malformed_list_of_entity_tags_does_not_match);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
