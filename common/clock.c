@@ -2,8 +2,6 @@
 
 #include "common/check.h"
 
-#include <curl/curl.h>
-
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
@@ -216,18 +214,29 @@ bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms)
 }
 
 /* No form is longer: "Wednesday, 09-Nov-94 08:49:37 GMT". */
-#define MAX_HTTP_DATE 64
+#define MAX_HTTP_DATE 40
 
 bool clock_parse_http_date(struct span text, uint64_t *wall_ms)
 {
+	/* IMF-fixdate; those of RFC 850 and of asctime() */
+	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT",
+					     "%a, %d-%b-%y %H:%M:%S GMT",
+					     "%a %b %d %H:%M:%S %Y" };
 	char copy[MAX_HTTP_DATE];
+	const char *end = NULL;
 	time_t seconds;
+	struct tm tm;
 
 	if (!span_to_string(text, copy, sizeof(copy)))
 		return false;
-	seconds = curl_getdate(copy, NULL);
-	if (seconds < 0)
+	for (size_t i = 0; (!end || *end) && i < sizeof(forms) / sizeof(forms[0]);
+	     i++) {
+		tm = (struct tm){ .tm_sec = 0 };
+		end = strptime(copy, forms[i], &tm);
+	}
+	if (!end || *end)
 		return false;
+	seconds = timegm(&tm);
 	*wall_ms = (uint64_t)seconds * 1000;
-	return true;
+	return seconds >= 0;
 }
