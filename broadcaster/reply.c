@@ -216,23 +216,34 @@ bool reply_is_empty(const struct reply *r)
 	return r->len == 0 && !r->in_body;
 }
 
+/*
+ * Receive as much as there is room for. When something came, *more says so and it
+ * is to be parsed; otherwise the result is the answer's.
+ */
+static enum reply_result receive(struct reply *r, struct http_link *link,
+				 bool *more, struct err *err)
+{
+	ssize_t n = link_recv(link, r->buf + r->len, sizeof(r->buf) - r->len,
+			      err);
+
+	*more = n > 0;
+	if (n > 0)
+		r->len += (size_t)n;
+	if (n >= 0)
+		return REPLY_MORE;
+	return n == LINK_EOF ? on_eof(r, err) : REPLY_BAD;
+}
+
 enum reply_result reply_read(struct reply *r, struct http_link *link,
 			     struct err *err)
 {
 	enum reply_result result = r->len > 0 ? parse(r, err) : REPLY_MORE;
+	bool more = true;
 
-	while (result == REPLY_MORE) {
-		ssize_t n = link_recv(link, r->buf + r->len,
-				      sizeof(r->buf) - r->len, err);
-
-		if (n == 0)
-			return REPLY_MORE;
-		if (n == LINK_EOF)
-			return on_eof(r, err);
-		if (n < 0)
-			return REPLY_BAD;
-		r->len += (size_t)n;
-		result = parse(r, err);
+	while (result == REPLY_MORE && more) {
+		result = receive(r, link, &more, err);
+		if (more)
+			result = parse(r, err);
 	}
 	return result;
 }
@@ -241,19 +252,13 @@ enum reply_result reply_read_head(struct reply *r, struct http_link *link,
 				  bool to_head, struct err *err)
 {
 	enum reply_result result = REPLY_MORE;
+	bool more = true;
 
 	r->to_head = to_head;
-	while (!r->in_body && result != REPLY_BAD) {
-		ssize_t n = link_recv(link, r->buf + r->len,
-				      sizeof(r->buf) - r->len, err);
-
-		if (n == 0)
-			return REPLY_MORE;
-		if (n == LINK_EOF)
-			return on_eof(r, err);
-		if (n < 0)
-			return REPLY_BAD;
-		r->len += (size_t)n;
+	while (!r->in_body && result == REPLY_MORE && more) {
+		result = receive(r, link, &more, err);
+		if (!more)
+			return result;
 		do	/* 100 Continue, which nobody asked for, is passed over */
 			result = parse_heads(r, err);
 		while (result == REPLY_CONTINUE);
