@@ -122,11 +122,20 @@ static bool has_budget(const struct s3_upload *u, uint64_t bytes)
 	return u->n_busy < 2 || (u->n_busy + 1) * bytes <= budget;
 }
 
+/*
+ * In turns: so a large upload soon has touched all of its memory, however fast the
+ * server is, and it takes no more the longer it lasts.
+ */
 static struct s3_part *find_free(struct s3_upload *u)
 {
-	for (unsigned int i = 0; i < count_parts(u); i++)
-		if (u->parts[i].state == PART_FREE)
-			return &u->parts[i];
+	unsigned int n = count_parts(u);
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct s3_part *part = &u->parts[(u->n_parts + i) % n];
+
+		if (part->state == PART_FREE)
+			return part;
+	}
 	return NULL;
 }
 
