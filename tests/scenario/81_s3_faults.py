@@ -176,8 +176,8 @@ class Parts(FaultyPeer):
 
     def test_memory_waits_for_the_server(self):
         """No more is taken from the client than the formula has room for."""
-        self.start(settings={"READER_S3_TIMEOUT_MS": 20000},
-                   part=gate_part)
+        self.start(settings={"READER_S3_TIMEOUT_MS": 20000,
+                             "READER_S3_PARALLEL": 2}, part=gate_part)
         data = bytes(64 * MIB)
         with Client(self.box.port) as client:
             client.send(head("PUT", f"/objects/{ID % 1}",
@@ -562,7 +562,8 @@ class RealServers(S3Scenario):
         self.assert_kept(reader, ID % 2, data)
 
     def test_a_stopped_osd_stalls_and_then_goes_on(self):
-        reader = self.s3_reader(READER_S3_TIMEOUT_MS=60000)
+        reader = self.s3_reader(READER_S3_TIMEOUT_MS=60000,
+                                READER_S3_PARALLEL=2)
         data = payload(8 * PART)
         osd = rgw().osd
         self.addCleanup(osd.resume)
