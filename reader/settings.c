@@ -57,7 +57,7 @@ const struct config_row reader_config[] = {
 	       5 << 20, UINT64_C(1) << 30, "bytes",
 	       "Size of the parts of an upload, each held in memory until it "
 	       "is stored; grows for very large objects."),
-	NUMBER(CONFIG_U64, "READER_S3_PARALLEL", s3_parallel, "8", 1, 64, "",
+	NUMBER(CONFIG_U64, "READER_S3_PARALLEL", s3_parallel, "4", 1, 64, "",
 	       "Parts of one upload on their way at a time."),
 	NUMBER(CONFIG_U64, "READER_S3_RETRIES", s3_retries, "8", 0, 20, "",
 	       "How often a request that failed for a moment is sent again, "
@@ -181,7 +181,7 @@ static int check_store(const struct reader_settings *s, struct err *err)
 	return 0;
 }
 
-/* Larger pieces, fewer hand-overs: measured in bench/README.md. */
+/* Larger pieces, fewer hand-overs; little beside the memory of the parts. */
 #define S3_BUFFER_SIZE (UINT64_C(1) << 20)
 
 static void choose_buffer_size(struct reader_settings *s, char *const *env)
