@@ -213,28 +213,29 @@ bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms)
 	return ms >= 0;
 }
 
+static bool read_form(const char *text, const char *form, struct tm *tm)
+{
+	const char *end;
+
+	*tm = (struct tm){ .tm_sec = 0 };
+	end = strptime(text, form, tm);
+	return end && !*end;
+}
+
 /* No form is longer: "Wednesday, 09-Nov-94 08:49:37 GMT". */
 #define MAX_HTTP_DATE 40
 
 bool clock_parse_http_date(struct span text, uint64_t *wall_ms)
 {
-	/* IMF-fixdate; those of RFC 850 and of asctime() */
-	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT",
-					     "%a, %d-%b-%y %H:%M:%S GMT",
-					     "%a %b %d %H:%M:%S %Y" };
 	char copy[MAX_HTTP_DATE];
-	const char *end = NULL;
 	time_t seconds;
 	struct tm tm;
 
-	if (!span_to_string(text, copy, sizeof(copy)))
-		return false;
-	for (size_t i = 0; (!end || *end) && i < sizeof(forms) / sizeof(forms[0]);
-	     i++) {
-		tm = (struct tm){ .tm_sec = 0 };
-		end = strptime(copy, forms[i], &tm);
-	}
-	if (!end || *end)
+	/* IMF-fixdate; those of RFC 850 and of asctime() */
+	if (!span_to_string(text, copy, sizeof(copy)) ||
+	    (!read_form(copy, "%a, %d %b %Y %H:%M:%S GMT", &tm) &&
+	     !read_form(copy, "%a, %d-%b-%y %H:%M:%S GMT", &tm) &&
+	     !read_form(copy, "%a %b %d %H:%M:%S %Y", &tm)))
 		return false;
 	seconds = timegm(&tm);
 	*wall_ms = (uint64_t)seconds * 1000;
