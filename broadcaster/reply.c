@@ -252,10 +252,10 @@ enum reply_result reply_read_head(struct reply *r, struct http_link *link,
 				  bool to_head, struct err *err)
 {
 	enum reply_result result = REPLY_MORE;
-	bool more = true;
+	bool more;
 
 	r->to_head = to_head;
-	while (!r->in_body && result == REPLY_MORE && more) {
+	while (!r->in_body && result == REPLY_MORE) {
 		result = receive(r, link, &more, err);
 		if (!more)
 			return result;
