@@ -5,7 +5,8 @@
  *
  *   pg_read CONNECTIONS ROWS KEY SIZE
  *
- * ROWS: of a slice; KEY and SIZE (bytes): of the object. The database is libpq's
+ * ROWS: of a slice; KEY and SIZE (bytes): of the object, which has to have that
+ * many. The database is libpq's
  * (PGHOST …). Prints megabytes a second.
  */
 #include <libpq-fe.h>
@@ -15,14 +16,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define ROW_BYTES 8112u
 #define MAX_CONNECTIONS 8u
 
-/* One connection: slices first, first + step, first + 2 step … */
+/* One connection: slices first, first + step, first + 2 step … until one is empty */
 struct lane {
 	pthread_t thread;
 	const char *key;
-	unsigned long long first, step, n_rows, end;
+	unsigned long long first, step, n_rows;
 	unsigned long long bytes;
 };
 
@@ -71,10 +71,12 @@ static void *run(void *arg)
 {
 	struct lane *lane = arg;
 	PGconn *conn = connect_and_prepare();
+	unsigned long long row = lane->first, n;
 
-	for (unsigned long long row = lane->first; row < lane->end;
-	     row += lane->step)
-		lane->bytes += read_slice(conn, lane, row);
+	while ((n = read_slice(conn, lane, row)) > 0) {
+		lane->bytes += n;
+		row += lane->step;
+	}
 	PQfinish(conn);
 	return NULL;
 }
@@ -101,8 +103,7 @@ int main(int argc, char **argv)
 	for (unsigned long i = 0; i < n; i++) {
 		lanes[i] = (struct lane){
 			.key = argv[3], .first = i * n_rows,
-			.step = n * n_rows, .n_rows = n_rows,
-			.end = (size + ROW_BYTES - 1) / ROW_BYTES };
+			.step = n * n_rows, .n_rows = n_rows };
 		if (pthread_create(&lanes[i].thread, NULL, run, &lanes[i]) != 0)
 			fail("no thread", NULL);
 	}
