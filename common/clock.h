@@ -22,16 +22,20 @@ uint64_t clock_wall_ms(void);
 
 /*
  * From now on both clocks stand still at these milliseconds until the next
- * call; for tests, single-threaded. clock_fake_stop() returns to real time.
+ * call; for tests, single-threaded.
  */
 void clock_fake(uint64_t monotonic_ms, uint64_t wall_ms);
+
+/* Both show real time again. */
 void clock_fake_stop(void);
+
+#define CLOCK_RFC3339_SIZE 25
+#define CLOCK_HTTP_DATE_SIZE 30
 
 /*
  * RFC 3339 in UTC with milliseconds, "2026-01-31T23:59:59.123Z"; `buf` holds
  * CLOCK_RFC3339_SIZE bytes.
  */
-#define CLOCK_RFC3339_SIZE 25
 void clock_format_rfc3339(uint64_t wall_ms, char *buf);
 
 /*
@@ -45,7 +49,6 @@ bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms);
  * IMF-fixdate (RFC 9110, 5.6.7), "Sun, 06 Nov 1994 08:49:37 GMT"; `buf` holds
  * CLOCK_HTTP_DATE_SIZE bytes.
  */
-#define CLOCK_HTTP_DATE_SIZE 30
 void clock_format_http_date(uint64_t wall_ms, char *buf);
 
 /*

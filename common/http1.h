@@ -122,10 +122,12 @@ static inline struct span http1_span(const char *buf, struct http1_slice s)
 
 /*
  * Value of the first field called `name` (any case), ptr NULL when there is
- * none; `n` counts further ones: http1_field_nth(…, 0) is the first.
+ * none.
  */
 struct span http1_field(const struct http1_head *head, const char *buf,
 			const char *name);
+
+/* That of the one behind `n` others of this name. */
 struct span http1_field_nth(const struct http1_head *head, const char *buf,
 			    const char *name, unsigned int n);
 
@@ -190,12 +192,13 @@ enum http1_result http1_chunked_framing(struct http1_chunked *c, struct span *in
 /* `n` <= c->left data bytes were taken. */
 void http1_chunked_took(struct http1_chunked *c, uint64_t n);
 
+#define HTTP1_CHUNK_HEADER_SIZE 20
+#define HTTP1_LAST_CHUNK "0\r\n\r\n"
+
 /*
  * Chunk header for `n` > 0 data bytes, "1000\r\n", into buf; returns its
  * length. The data must be followed by CRLF. The last chunk is HTTP1_LAST_CHUNK.
  */
-#define HTTP1_CHUNK_HEADER_SIZE 20
-#define HTTP1_LAST_CHUNK "0\r\n\r\n"
 size_t http1_chunk_header(uint64_t n, char *buf);
 
 /* ---- pieces of a head ---------------------------------------------------- */
@@ -236,6 +239,8 @@ bool http1_is_utf8(struct span text);
  */
 int http1_param(struct span value, const char *name, char *buf, size_t size);
 
+#define HTTP1_DISPOSITION_SIZE 48
+
 /*
  * Content-Disposition value for a file name (RFC 6266, RFC 8187): an ASCII
  * fallback and filename*=UTF-8''…, safe for any name. `disposition` is
@@ -243,7 +248,6 @@ int http1_param(struct span value, const char *name, char *buf, size_t size);
  * at least HTTP1_DISPOSITION_SIZE. Control characters and what is not UTF-8 are
  * replaced. A name of n bytes takes at most 10 * n more.
  */
-#define HTTP1_DISPOSITION_SIZE 48
 void http1_content_disposition(const char *disposition, const char *name,
 			       char *buf, size_t size);
 

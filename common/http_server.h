@@ -94,10 +94,19 @@ void http_server_free(struct http_server **server);
 /* The parsed head. Valid until the exchange ends. */
 const struct http1_head *http_request(const struct http_exchange *x);
 
-/* Spans of the head, valid until the exchange ends. ptr NULL when absent. */
+/*
+ * Spans of the head, valid until the exchange ends; ptr NULL when absent. The
+ * path as it came, …
+ */
 struct span http_request_path(const struct http_exchange *x);
+
+/* … what stands behind its "?", … */
 struct span http_request_query(const struct http_exchange *x);
+
+/* … the value of the first field called `name` (any case), … */
 struct span http_request_field(const struct http_exchange *x, const char *name);
+
+/* … and that of the one behind `n` others of this name. */
 struct span http_request_field_nth(const struct http_exchange *x,
 				   const char *name, unsigned int n);
 
@@ -205,13 +214,14 @@ void http_reply_problem(struct http_exchange *x, const struct err *err);
  */
 void http_stream_begin(struct http_exchange *x, const struct http_reply *reply);
 
+#define HTTP_STREAM_WRITE_MAX 16384u
+
 /*
  * Send at most HTTP_STREAM_WRITE_MAX bytes of a streamed answer; true when all
  * were taken (what the socket does not take is copied), false when an earlier
  * write is still unsent: nothing was taken, wait for on_writable. A slow client
  * never queues more than one write.
  */
-#define HTTP_STREAM_WRITE_MAX 16384u
 bool http_stream_write(struct http_exchange *x, struct span bytes);
 
 /* The streamed answer is complete; on_end follows. */
@@ -226,13 +236,14 @@ void http_stream_end(struct http_exchange *x);
 void http_content_begin(struct http_exchange *x, const struct http_reply *reply,
 			uint64_t length);
 
-/*
- * Send straight from `pieces`, together at most what is left. Bytes that the
- * socket took; fewer than offered: wait for on_writable, then offer the rest.
- * Nothing is copied or kept. To give up in the middle: http_abort(), which tells
- * the client that the content is not complete.
- */
 #define HTTP_CONTENT_PIECES 64u
+
+/*
+ * Send straight from `pieces` (HTTP_CONTENT_PIECES at most), together at most
+ * what is left. Bytes that the socket took; fewer than offered: wait for
+ * on_writable, then offer the rest. Nothing is copied or kept. To give up in the
+ * middle: http_abort(), which tells the client that the content is not complete.
+ */
 size_t http_content_send(struct http_exchange *x, const struct span *pieces,
 			 size_t n_pieces);
 
