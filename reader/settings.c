@@ -108,8 +108,7 @@ const struct config_row reader_config[] = {
 	     "client gave none or application/octet-stream."),
 	NUMBER(CONFIG_SIZE, "READER_BUFFER_SIZE", buffer_size, "262144",
 	       RING_MIN_CAPACITY, RING_MAX_CAPACITY, "bytes",
-	       "Memory of one upload: the ring between client and store; s3, "
-	       "where parts take much more, has 1M unless it is set."),
+	       "Memory of one upload: the ring between client and store."),
 	NUMBER(CONFIG_U64, "READER_MAX_UPLOADS", max_uploads, "1024", 1,
 	       1000000, "", "Uploads at a time; more get 503 and Retry-After."),
 	NUMBER(CONFIG_U64, "READER_MAX_STAGED", max_staged, "16384", 1,
@@ -181,16 +180,6 @@ static int check_store(const struct reader_settings *s, struct err *err)
 	return 0;
 }
 
-/* Larger pieces, fewer hand-overs; little beside the memory of the parts. */
-#define S3_BUFFER_SIZE (UINT64_C(1) << 20)
-
-static void choose_buffer_size(struct reader_settings *s, char *const *env)
-{
-	if (strcmp(store_kinds[s->store], "s3") == 0 &&
-	    !config_is_set(env, "READER_BUFFER_SIZE"))
-		s->buffer_size = S3_BUFFER_SIZE;
-}
-
 int reader_settings_load(struct reader_settings *s, char *const *env,
 			 const char *port_flag, struct err *err)
 {
@@ -204,7 +193,6 @@ int reader_settings_load(struct reader_settings *s, char *const *env,
 				    "READER_HTTP_PORT", port_flag, s, err) < 0)
 		return -1;
 	s->staged_ttl_ms *= 1000;
-	choose_buffer_size(s, env);
 	if (check_address(s, err) < 0)
 		return -1;
 	return check_store(s, err);

@@ -9,7 +9,7 @@ from s3 import IS_LONG, MIB, PART, S3Scenario, large_rgw
 LARGE = 8 << 30 if IS_LONG else 400 * MIB
 DEFAULT_PART = 8 * MIB      # READER_S3_PART_BYTES
 PARALLEL = 4                # READER_S3_PARALLEL
-RING = 1 << 20              # READER_BUFFER_SIZE
+RING = 256 << 10            # READER_BUFFER_SIZE
 CALL = 100 << 10            # libcurl's, for each part on its way
 
 

@@ -118,24 +118,6 @@ START_TEST(a_ring_of_less_than_1024_bytes_is_refused)
 }
 END_TEST
 
-START_TEST(an_upload_into_a_bucket_has_a_larger_ring_unless_it_is_set)
-{
-	char store[] = "READER_STORE=s3", bucket[] = "READER_S3_BUCKET=b";
-	char key[] = "AWS_ACCESS_KEY_ID=k", secret[] = "AWS_SECRET_ACCESS_KEY=s";
-	char size[] = "READER_BUFFER_SIZE=256K";
-	char *env[] = { store, bucket, key, secret, NULL, NULL };
-
-	err = ERR_INIT;
-	ck_assert_int_eq(load(NULL, NULL, NULL), 0);
-	ck_assert_uint_eq(settings.buffer_size, 256 << 10);
-	ck_assert_int_eq(reader_settings_load(&settings, env, NULL, &err), 0);
-	ck_assert_uint_eq(settings.buffer_size, 1 << 20);
-	env[4] = size;
-	ck_assert_int_eq(reader_settings_load(&settings, env, NULL, &err), 0);
-	ck_assert_uint_eq(settings.buffer_size, 256 << 10);
-}
-END_TEST
-
 START_TEST(a_program_as_store_needs_its_command)
 {
 	ck_assert_int_lt(load("READER_STORE=exec", NULL, NULL), 0);
@@ -220,8 +202,6 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, the_flag_is_checked_like_the_variable);
 	tcase_add_test(tc, the_time_to_live_is_in_seconds);
 	tcase_add_test(tc, a_ring_of_less_than_1024_bytes_is_refused);
-	tcase_add_test(tc,
-		       an_upload_into_a_bucket_has_a_larger_ring_unless_it_is_set);
 	tcase_add_test(tc, a_program_as_store_needs_its_command);
 	tcase_add_test(tc, an_unknown_store_names_the_known_ones);
 	tcase_add_test(tc, a_misspelt_name_is_refused);
