@@ -141,11 +141,12 @@ class Answers(Playback):
         copy = self.scratch("downloads") / "copy"
         url = f"http://127.0.0.1:{self.front.port}/media/{object_id}"
         for expected in ("200", "304"):
+            # its own code is 304 also for a 200 that is not new enough
             done = subprocess.run(
-                ["curl", "-sS", "-R", "-o", copy, "-w", "%{http_code}",
+                ["curl", "-sS", "-R", "-o", copy, "-D", "-",
                  *(["-z", copy] if copy.exists() else []), url],
                 check=True, text=True, stdout=subprocess.PIPE)
-            self.assertEqual(done.stdout, expected)
+            self.assertEqual(done.stdout.split()[1], expected)
         self.assertEqual(copy.read_bytes(), payload(5000))
 
     def test_head_tells_the_same_without_content(self):

@@ -8,7 +8,7 @@ from s3 import IS_LONG, MIB, PART, S3Scenario, large_rgw
 
 LARGE = 8 << 30 if IS_LONG else 400 * MIB
 DEFAULT_PART = 8 * MIB      # READER_S3_PART_BYTES
-PARALLEL = 4                # READER_S3_PARALLEL
+PARALLEL = 8                # more than the server is ever behind
 RING = 256 << 10            # READER_BUFFER_SIZE
 CALL = 100 << 10            # libcurl's, for each part on its way
 
@@ -37,7 +37,8 @@ class Memory(S3Scenario):
 
     def peak_after(self, size, known):
         """(before, highest) resident size of a fresh reader."""
-        reader = self.s3_reader(large_rgw(), READER_S3_PART_BYTES=None)
+        reader = self.s3_reader(large_rgw(), READER_S3_PART_BYTES=None,
+                                READER_S3_PARALLEL=PARALLEL)
         before = reader.rss()
         answer = flow(reader, size, known)
         self.assertEqual(answer["size"], size)

@@ -80,7 +80,9 @@ END_TEST
 START_TEST(a_date_that_was_written_is_read_again)
 {
 	static const char *const wrong[] = { "", "soon", "31 Feb", "\t",
-					     "Sun, 06 Nov 1949 08:49:37 GMT" };
+					     "Sun, 06 Nov 1949 08:49:37 GMT",
+					     "Sun, 06 Nov 1994 08:49:37 GMT+1",
+					     "Sun, 06 Nov 1994 08:49:37" };
 	uint64_t ms;
 
 	ck_assert(clock_parse_http_date(
