@@ -174,13 +174,15 @@ bool digest_eq_secret(struct span a, struct span b)
 	       (a.len == 0 || CRYPTO_memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
-void digest_md5(struct span data, unsigned char bytes[DIGEST_MD5_BYTES])
+void digest_md5_hex(struct span data, char hex[DIGEST_MD5_HEX_SIZE])
 {
+	unsigned char bytes[DIGEST_MD5_BYTES];
 	MD5_CTX md5;
 
 	CHECK(MD5_Init(&md5) == 1);
 	CHECK(MD5_Update(&md5, data.ptr, data.len) == 1);
 	CHECK(MD5_Final(bytes, &md5) == 1);
+	digest_to_hex(bytes, sizeof(bytes), hex);
 }
 
 void digest_format_field(const char hex[DIGEST_HEX_SIZE],

@@ -14,6 +14,7 @@
 #define DIGEST_HEX_SIZE 65		/* lower case, and a NUL */
 #define DIGEST_FIELD_SIZE 64		/* "sha-256=:…44 characters…:" and a NUL */
 #define DIGEST_MD5_BYTES 16
+#define DIGEST_MD5_HEX_SIZE 33
 
 struct digest;		/* one running SHA-256 */
 
@@ -56,7 +57,7 @@ void digest_hmac(struct span key, struct span text,
 bool digest_eq_secret(struct span a, struct span b);
 
 /* MD5, for what only knows that; it proves nothing against an attacker. */
-void digest_md5(struct span data, unsigned char bytes[DIGEST_MD5_BYTES]);
+void digest_md5_hex(struct span data, char hex[DIGEST_MD5_HEX_SIZE]);
 
 /* "sha-256=:BASE64:" for a hex digest (RFC 9530, 2 and 3). */
 void digest_format_field(const char hex[DIGEST_HEX_SIZE],

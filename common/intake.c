@@ -55,11 +55,6 @@ int intake_take_metadata(struct intake *intake, struct err *err)
 	return metadata_parse(intake->metadata, field, err);
 }
 
-bool intake_is_form(const struct intake *intake)
-{
-	return intake->form != NULL;
-}
-
 static enum intake_event end(struct intake *intake)
 {
 	intake->done = true;

@@ -75,9 +75,6 @@ int intake_take_metadata(struct intake *intake, struct err *err) MUST_CHECK;
 /* Free everything, `metadata` too; idempotent. */
 void intake_release(struct intake *intake);
 
-/* Is it a form? Its objects' names are known only once their parts begin. */
-bool intake_is_form(const struct intake *intake);
-
 /* The next event; see the picture above. */
 enum intake_event intake_next(struct intake *intake, struct ring *ring,
 			      struct err *err);

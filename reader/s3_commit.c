@@ -107,18 +107,15 @@ static void on_completed(struct s3_sink *sink)
 /* True when the server has what was sent. */
 static bool is_etag_right(struct s3_sink *sink, const struct s3_request *r)
 {
-	unsigned char md5[DIGEST_MD5_BYTES];
-	char hex[2 * DIGEST_MD5_BYTES + 1];
+	char md5[DIGEST_MD5_HEX_SIZE];
 
-	digest_md5(r->body, md5);
-	digest_to_hex(md5, sizeof(md5), hex);
-	if (!r->etag_is_md5 || strlen(r->etag) != sizeof(hex) + 1 ||
-	    strncmp(r->etag + 1, hex, sizeof(hex) - 1) == 0)
+	digest_md5_hex(r->body, md5);
+	if (!r->etag_is_md5 || !s3_etag_contradicts(r->etag, md5))
 		return true;
 	err_set(&sink->base.err, ERR_STORE,
 		"the object is damaged on the S3 server: its ETag is %.80s, "
 		"not \"%s\"",
-		r->etag, hex);
+		r->etag, md5);
 	return false;
 }
 
@@ -286,7 +283,7 @@ static void on_description(void *arg, struct s3_request *r)
 	if (!there)
 		err_set(&sink->base.err, ERR_MEMORY,
 			"out of memory for a commit");
-	if (!there || s3_description_read(r->answer, id_of(sink), there, NULL,
+	if (!there || s3_description_read(r->answer, id_of(sink), there,
 					  &sink->base.err) < 0)
 		s3_sink_end(sink);
 	else

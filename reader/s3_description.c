@@ -72,7 +72,7 @@ static bool take_numbers(json_t *json, struct object *object)
 	       clock_parse_rfc3339(span_of(created_at), &object->created_ms);
 }
 
-static bool take_members(json_t *json, struct object *object, char *key)
+static bool take_members(json_t *json, struct object *object)
 {
 	struct object_details *details = &object->details;
 
@@ -83,22 +83,19 @@ static bool take_members(json_t *json, struct object *object, char *key)
 	take_text(json, "sha256", object->sha256, sizeof(object->sha256));
 	take_text(json, "title", details->title, sizeof(details->title));
 	take_text(json, "creator", details->creator, sizeof(details->creator));
-	if (key)
-		take_text(json, "key", key, S3_KEY_SIZE);
 	return digest_is_hex(span_of(object->sha256)) &&
-	       take_numbers(json, object) && take_metadata(json, details) &&
-	       (!key || *key);
+	       take_numbers(json, object) && take_metadata(json, details);
 }
 
 int s3_description_read(struct span text, const char *id, struct object *object,
-			char key[S3_KEY_SIZE], struct err *err)
+			struct err *err)
 {
 	struct err reason = ERR_INIT;
 	json_t *json = json_parse_object(text, &reason);
 	bool good;
 
 	memset(object, 0, sizeof(*object));
-	good = json && take_members(json, object, key) &&
+	good = json && take_members(json, object) &&
 	       strcmp(object->id, id) == 0;
 	json_decref(json);
 	if (good)

@@ -20,10 +20,10 @@ char *s3_description_print(const struct object *object, const char *key,
 			   size_t *len);
 
 /*
- * Read it; `key` may be NULL. -1 with ERR_STORE when it is damaged or of another
- * object than `id`.
+ * Read it; its key is for people, and s3_key_of_content() says the same. -1 with
+ * ERR_STORE when it is damaged or of another object than `id`.
  */
 int s3_description_read(struct span text, const char *id, struct object *object,
-			char key[S3_KEY_SIZE], struct err *err) MUST_CHECK;
+			struct err *err) MUST_CHECK;
 
 #endif

@@ -173,8 +173,7 @@ static void on_fetched(void *arg, struct s3_request *r)
 
 	s3_key_read(l->engine->config.prefix, span_of(f->key), id);
 	f->is_there = !err_is_set(&r->err) &&
-		      s3_description_read(r->answer, id, &f->row, NULL,
-					  &err) == 0;
+		      s3_description_read(r->answer, id, &f->row, &err) == 0;
 	/* Deleted meanwhile is no news; one that is damaged hides no other. */
 	if (err_is_set(&r->err) && r->status != 404)
 		err_set(&l->list->err, r->err.code, "%s", r->err.text);

@@ -100,7 +100,7 @@ static bool read_description(struct errand *e, const struct s3_request *r)
 		*e->err = r->err;
 		return false;
 	}
-	return s3_description_read(r->answer, e->lookup->id, &e->object, NULL,
+	return s3_description_read(r->answer, e->lookup->id, &e->object,
 				   e->err) == 0;
 }
 

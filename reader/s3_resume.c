@@ -40,7 +40,8 @@ static void take_part(struct listing *l)
 {
 	struct s3_upload *u = &l->sink->upload;
 
-	if (l->number < 1 || l->number > u->n_parts || !l->etag[0])
+	if (l->number < 1 || l->number > u->n_parts ||
+	    !s3_etag_is_usable(l->etag))
 		return;
 	if (!u->etags[l->number - 1][0]) {
 		l->n_found++;

@@ -13,7 +13,6 @@
 #define MIB (UINT64_C(1) << 20)
 #define GROWTH 1250u	/* a part is at least this fraction of what was before */
 #define MAX_META 256
-#define HEX_MD5_SIZE (2 * DIGEST_MD5_BYTES + 1)
 
 enum s3_part_state { PART_FREE, PART_FILLING, PART_HASHING, PART_SENDING };
 
@@ -28,7 +27,7 @@ struct s3_part {
 	struct s3_request request;
 	char number_text[S3_NUMBER_SIZE];
 	char sha256[DIGEST_HEX_SIZE];
-	char md5[HEX_MD5_SIZE];	/* empty: the server checks the SHA-256 */
+	char md5[DIGEST_MD5_HEX_SIZE];	/* empty: the server checks the SHA-256 */
 };
 
 static void pump(struct s3_upload *u);
@@ -372,26 +371,23 @@ static void end_part(struct s3_part *part)
 	pump(part->upload);
 }
 
-/* "\"…\"" with the quotes, as the server says it. */
 static void check_etag(struct s3_part *part)
 {
 	struct s3_upload *u = part->upload;
 	const char *etag = part->request.etag;
-	size_t len = strlen(etag);
 
-	if (len == 0 || len >= S3_PART_ETAG_SIZE || strpbrk(etag, "<&>"))
+	if (!s3_etag_is_usable(etag))
 		err_set(&u->err, ERR_STORE,
 			"the S3 server gave no usable ETag for part %u",
 			part->number);
 	else if (part->md5[0] && part->request.etag_is_md5 &&
-		 len == HEX_MD5_SIZE + 1 &&
-		 strncmp(etag + 1, part->md5, HEX_MD5_SIZE - 1) != 0)
+		 s3_etag_contradicts(etag, part->md5))
 		err_set(&u->err, ERR_STORE,
 			"part %u is damaged on the S3 server: its ETag is %s, "
 			"not \"%s\"",
 			part->number, etag, part->md5);
 	else
-		memcpy(u->etags[part->number - 1], etag, len + 1);
+		memcpy(u->etags[part->number - 1], etag, strlen(etag) + 1);
 }
 
 static void on_part_sent(void *arg, struct s3_request *r)
@@ -409,14 +405,12 @@ static void run_hash(void *arg)
 {
 	struct s3_part *part = arg;
 	struct span bytes = span_make(bytes_of(part), part->len);
-	unsigned char sha256[DIGEST_SHA256_BYTES], md5[DIGEST_MD5_BYTES];
+	unsigned char sha256[DIGEST_SHA256_BYTES];
 
 	digest_once(&bytes, 1, sha256);
 	digest_to_hex(sha256, sizeof(sha256), part->sha256);
-	if (part->upload->engine->checks_bodies)
-		return;
-	digest_md5(bytes, md5);
-	digest_to_hex(md5, sizeof(md5), part->md5);
+	if (!part->upload->engine->checks_bodies)
+		digest_md5_hex(bytes, part->md5);
 }
 
 static void on_hashed(void *arg)
@@ -720,61 +714,12 @@ static void end_complete(struct s3_upload *u)
 	finish(u);
 }
 
-/* The four bits that a hexadecimal digit of an ETag stands for. */
-static unsigned int bits_of(char digit)
-{
-	const char *digits = "0123456789abcdef";
-
-	return (unsigned int)(strchr(digits, digit) - digits);
-}
-
-static bool is_md5(const char *etag, size_t len)
-{
-	return strlen(etag) > len && etag[0] == '"' &&
-	       strspn(etag + 1, "0123456789abcdef") == len - 1;
-}
-
-/*
- * The ETag of an object of our parts, as most servers make it: "MD5-n", the MD5 of
- * theirs. False when it is made in another way, or out of memory.
- */
-static bool print_whole_etag(const struct s3_upload *u, char *out, size_t size)
-{
-	size_t len = (size_t)u->n_parts * DIGEST_MD5_BYTES;
-	unsigned char *md5s = malloc(len), md5[DIGEST_MD5_BYTES];
-	bool good = md5s != NULL;
-	char hex[HEX_MD5_SIZE];
-
-	for (size_t i = 0; good && i < len; i++) {
-		const char *etag = u->etags[i / DIGEST_MD5_BYTES];
-		const char *at = etag + 1 + 2 * (i % DIGEST_MD5_BYTES);
-
-		good = is_md5(etag, HEX_MD5_SIZE);
-		if (good)
-			md5s[i] = (unsigned char)(bits_of(at[0]) << 4 |
-						  bits_of(at[1]));
-	}
-	if (good) {
-		digest_md5(span_make((const char *)md5s, len), md5);
-		digest_to_hex(md5, sizeof(md5), hex);
-		snprintf(out, size, "\"%s-%u\"", hex, u->n_parts);
-	}
-	free(md5s);
-	return good;
-}
-
 /* Another object of this key may be as long; its ETag says whose it is. */
 static bool is_ours(const struct s3_upload *u, const struct s3_request *r)
 {
-	char etag[HEX_MD5_SIZE + 16];
-
-	if (r->length != u->sent)
-		return false;
-	if (!r->etag_is_md5 || !is_md5(r->etag, HEX_MD5_SIZE) ||
-	    r->etag[HEX_MD5_SIZE] != '-' ||
-	    !print_whole_etag(u, etag, sizeof(etag)))
-		return true;
-	return strcmp(r->etag, etag) == 0;
+	return r->length == u->sent &&
+	       !(r->etag_is_md5 &&
+		 s3_etag_contradicts_parts(r->etag, u->etags, u->n_parts));
 }
 
 /* Is it there after all? */

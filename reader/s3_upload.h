@@ -22,12 +22,12 @@
 #ifndef READER_S3_UPLOAD_H
 #define READER_S3_UPLOAD_H
 
+#include "reader/s3_etag.h"
 #include "reader/s3_request.h"
 #include "reader/sink.h"
 
 #define S3_MAX_PARTS 10000u
 #define S3_MIN_PART (UINT64_C(5) << 20)	/* of all but the last */
-#define S3_PART_ETAG_SIZE 64
 #define S3_UPLOAD_ID_SIZE 512
 /* For the texts of s3_object_fields(). */
 #define S3_FIELDS_ROOM (3 * OBJECT_NAME_SIZE + OBJECT_TYPE_SIZE)

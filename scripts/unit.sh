@@ -46,6 +46,11 @@ if [ -z "${TEST_S3_ENDPOINT:-}" ] && grep -qs TEST_S3_ENDPOINT "$@"; then
     exec scripts/s3_servers.py run "$0" "$@"
 fi
 
+# What a test leaves, because it failed or was killed, goes with this folder.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
 for program in "$@"; do
     # shellcheck disable=SC2086 # WRAPPER is a command with its arguments
     output=$(${WRAPPER:-} "$program" 2>&1)

@@ -48,7 +48,8 @@ UNUSED static void make_loop(void)
 	loop = loop_new(&err);
 	workers = workers_new(2, &err);
 	ck_assert(loop && workers);
-	snprintf(scratch, sizeof(scratch), "/tmp/store-test-XXXXXX");
+	snprintf(scratch, sizeof(scratch), "%s/store-test-XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(scratch));
 	settings = (struct reader_settings){
 		.exec_timeout_ms = 5000,

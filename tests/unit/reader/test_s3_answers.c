@@ -334,7 +334,7 @@ START_TEST(a_description_comes_back)
 
 	reset();
 	ck_assert_msg(s3_description_read(span_make(text, len), ID, &there,
-					  key, &err) == 0, "%s", err.text);
+					  &err) == 0, "%s", err.text);
 	ck_assert_str_eq(there.name, object.name);
 	ck_assert_str_eq(there.content_type, object.content_type);
 	ck_assert_uint_eq(there.size, 12);
@@ -343,11 +343,11 @@ START_TEST(a_description_comes_back)
 	ck_assert_str_eq(there.details.title, "T");
 	ck_assert_str_eq(there.details.creator, "C");
 	ck_assert_str_eq(there.details.metadata, "{\"a\":\"b\"}");
-	ck_assert_str_eq(key, "the key");
+	ck_assert_ptr_nonnull(strstr(text, "\"key\":\"the key\""));
 	for (size_t n = 0; n < len - 1; n++) {
 		reset();
 		ck_assert_int_eq(s3_description_read(span_make(text, n), ID,
-						     &there, key, &err), -1);
+						     &there, &err), -1);
 		ck_assert_int_eq(err.code, ERR_STORE);
 	}
 	free(text);
@@ -363,7 +363,7 @@ START_TEST(the_description_of_another_object_is_damaged)
 	reset();
 	ck_assert_int_eq(s3_description_read(
 		span_make(text, len), "0198f7c2-0000-7000-8000-000000000002",
-		&there, NULL, &err), -1);
+		&there, &err), -1);
 	free(text);
 }
 END_TEST

@@ -205,11 +205,11 @@ END_TEST
 
 /* ---- sweeps ---------------------------------------------------------------- */
 
+static char uploads[8192];	/* their keys, as they were counted last */
+
 static size_t count_uploads(void)
 {
-	static char text[8192];
-
-	return s3_keys(&settings, workers, true, text, sizeof(text));
+	return s3_keys(&settings, workers, true, uploads, sizeof(uploads));
 }
 
 static void wait_for_uploads(size_t n)
@@ -219,14 +219,21 @@ static void wait_for_uploads(size_t n)
 	ck_assert_uint_eq(count_uploads(), n);
 }
 
+/* The one that goes shows that the sweep has been there. */
 START_TEST(what_is_young_is_not_swept)
 {
+	const uint64_t ttl_ms = 10000;
 	char *content = make_content(PART + 5);
 
 	open_s3();
 	leave_object(1, content, PART + 5);
-	usleep(500000);
-	ck_assert_uint_eq(count_uploads(), 1);
+	usleep((unsigned int)(ttl_ms + 1000) * 1000);
+	leave_object(2, content, PART + 5);
+	store_close(&store);
+	settings.staged_ttl_ms = ttl_ms;
+	open_s3();
+	wait_for_uploads(1);
+	ck_assert_ptr_nonnull(strstr(uploads, make_object(2).id));
 	free(content);
 }
 END_TEST
