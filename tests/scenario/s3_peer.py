@@ -173,7 +173,9 @@ def no_etag(ex):
 
 
 def redirect(ex):
-    """307 to another place."""
+    """307 to another place; unread bytes would reset what says so."""
+    ex.proceed()
+    ex.read_all()
     ex.answer(307, error_xml("TemporaryRedirect", "elsewhere"), XML,
               "Location: http://127.0.0.1:9/elsewhere", "Connection: close")
 
