@@ -365,10 +365,14 @@ void s3_upload_clear_mark(struct s3_upload *u)
 
 static void end_part(struct s3_part *part)
 {
+	struct s3_upload *u = part->upload;
+
 	part->state = PART_FREE;
-	part->upload->n_busy--;
-	look_at_mark(part->upload);
-	pump(part->upload);
+	u->n_busy--;
+	if (err_is_set(&u->err))
+		atomic_store(&u->has_failed, true);
+	look_at_mark(u);
+	pump(u);
 }
 
 static void check_etag(struct s3_part *part)
@@ -486,15 +490,49 @@ static void run_copy(void *arg)
 	digest_update(u->digest, u->bytes.ptr, u->copying);
 }
 
-static void on_copied(void *arg)
+static void end_copy(struct s3_upload *u)
 {
-	struct s3_upload *u = arg;
-
 	u->filling->len += u->copying;
 	u->bytes.ptr += u->copying;
 	u->bytes.len -= u->copying;
 	u->copying = 0;
+}
+
+static void on_copied(void *arg)
+{
+	struct s3_upload *u = arg;
+
+	end_copy(u);
 	pump(u);
+}
+
+static void on_copied_here(void *arg)
+{
+	struct s3_upload *u = arg;
+
+	end_copy(u);
+	u->on_copied(u->owner);
+}
+
+static void copy(struct s3_upload *u, size_t len, struct loop *loop,
+		 loop_fn *done)
+{
+	u->copying = len;
+	workers_submit(u->engine->workers, &u->job, loop, run_copy, done, u);
+}
+
+bool s3_upload_copy(struct s3_upload *u, struct span bytes, struct loop *loop,
+		    s3_upload_fn *done)
+{
+	struct s3_part *part = u->filling;
+
+	if (!part || bytes.len == 0 || bytes.len >= part->room - part->len ||
+	    atomic_load(&u->has_failed))
+		return false;
+	u->bytes = bytes;
+	u->on_copied = done;
+	copy(u, bytes.len, loop, on_copied_here);
+	return true;
 }
 
 static void step_write(struct s3_upload *u)
@@ -516,9 +554,8 @@ static void step_write(struct s3_upload *u)
 		return;
 	}
 	room = u->filling->room - u->filling->len;
-	u->copying = u->bytes.len < room ? u->bytes.len : room;
-	workers_submit(u->engine->workers, &u->job, u->engine->loop, run_copy,
-		       on_copied, u);
+	copy(u, u->bytes.len < room ? u->bytes.len : room, u->engine->loop,
+	     on_copied);
 }
 
 /* ---- operations ----------------------------------------------------------- */

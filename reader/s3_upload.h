@@ -15,9 +15,10 @@
  * 5 TiB in 9,100 parts. The larger they are the fewer are on their way, but one.
  *
  * The multipart upload is created when it is asked for, or when the first part
- * is full. On the engine's loop only. One operation at a time: it ends with one
- * call of `done`, maybe within the call that starts it; `err` says why not. After
- * an error only s3_upload_abort() and s3_upload_release() are left.
+ * is full. On the engine's loop only, but for s3_upload_copy(). One operation at a
+ * time: it ends with one call of `done`, maybe within the call that starts it; `err`
+ * says why not. After an error only s3_upload_abort() and s3_upload_release() are
+ * left.
  */
 #ifndef READER_S3_UPLOAD_H
 #define READER_S3_UPLOAD_H
@@ -25,6 +26,8 @@
 #include "reader/s3_etag.h"
 #include "reader/s3_request.h"
 #include "reader/sink.h"
+
+#include <stdatomic.h>
 
 #define S3_MAX_PARTS 10000u
 #define S3_MIN_PART (UINT64_C(5) << 20)	/* of all but the last */
@@ -87,6 +90,8 @@ struct s3_upload {
 	struct span bytes;		/* still to be written */
 	struct job job;			/* the copy that runs */
 	size_t copying;			/* its bytes; 0: none */
+	s3_upload_fn *on_copied;	/* of s3_upload_copy() */
+	atomic_bool has_failed;		/* a part has: see there */
 	struct s3_part *parts;		/* 1 + parallel, or NULL */
 	struct s3_part *filling;	/* the one that is not full yet, or NULL */
 	unsigned int n_busy;
@@ -103,6 +108,16 @@ void s3_upload_create(struct s3_upload *upload);
 
 /* Take bytes, borrowed until done. Parts may still be on their way then. */
 void s3_upload_write(struct s3_upload *upload, struct span bytes);
+
+/*
+ * Take bytes, borrowed until done, on the thread of `loop` instead of the engine's,
+ * and without a word to that: while no operation runs, what becomes of the part that
+ * is not full yet is the owner's alone. False, and nothing done, when there is none,
+ * when the bytes would fill it, or when another part has failed: s3_upload_write()
+ * is for that. done(owner) is called on `loop`.
+ */
+bool s3_upload_copy(struct s3_upload *upload, struct span bytes,
+		    struct loop *loop, s3_upload_fn *done) MUST_CHECK;
 
 /* All bytes are with the server, the last ones as a part of any size. */
 void s3_upload_flush(struct s3_upload *upload);

@@ -226,10 +226,20 @@ static void s3_resume(struct sink *sink)
 	s3_sink_post((struct s3_sink *)sink, s3_resume_run);
 }
 
-static void s3_write(struct sink *sink, struct span bytes)
+static void on_copied(void *sink)
 {
-	((struct s3_sink *)sink)->bytes = bytes;
-	s3_sink_post((struct s3_sink *)sink, s3_write_run);
+	sink_end(sink);
+}
+
+/* Most writes are a copy; the engine is needed where a part begins or ends. */
+static void s3_write(struct sink *base, struct span bytes)
+{
+	struct s3_sink *sink = (struct s3_sink *)base;
+
+	if (s3_upload_copy(&sink->upload, bytes, base->loop, on_copied))
+		return;
+	sink->bytes = bytes;
+	s3_sink_post(sink, s3_write_run);
 }
 
 static void s3_stage(struct sink *sink)

@@ -153,6 +153,24 @@ class Parts(FaultyPeer):
                 self.start(part=[script, behave, behave])
                 self.assert_fails(word)
 
+    def test_a_client_that_sends_slowly_hears_of_a_refused_part(self):
+        """Not only when its bytes have filled the next one."""
+        self.start(part=access_denied)
+        with Client(self.box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {4 * PART}"))
+            client.send(payload(PART + 1))
+            wait_until(lambda: [c.status for c in self.s3.of("part")] == [403],
+                       "the part is refused")
+            for _ in range(40):
+                client.offer(payload(1000), within=1)
+                if client.can_read(0.1):
+                    break
+            answer = client.response()
+        self.assertGreaterEqual(answer.status, 500, answer)
+        self.assertIn("AccessDenied", answer.body.decode())
+        self.assert_forgotten()
+
     def test_a_part_with_another_etag_is_never_committed(self):
         """Its MD5 counts where the server does not check the SHA-256."""
         for script, checks in ((wrong_etag, False), (no_etag, False),

@@ -5,6 +5,7 @@ reset, half-close. Everything has a deadline; nothing sleeps to get an order.
 """
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -145,6 +146,10 @@ class Client:
             data = b""
         self.buffer += data
         return bool(data)
+
+    def can_read(self, within):
+        """Is there an answer, or an end, within so many seconds?"""
+        return bool(select.select([self.sock], [], [], within)[0])
 
     def take(self, n):
         while len(self.buffer) < n:
