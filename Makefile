@@ -195,7 +195,7 @@ test-long: $(PROGRAMS) ## 8 GiB through the programs, byte for byte: about 20 mi
 
 .PHONY: test-s3
 test-s3: $(PROGRAMS) ## the S3 store against Ceph's RGW, Swift and a scripted server
-	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) tests/scenario/run.py 80_ 81_ 82_ 83_
+	@SCENARIO_BIN=$(OBJ)/bin SCENARIO_MODE=$(MODE) tests/scenario/run.py 80_ 81_ 82_ 83_ 84_
 
 .PHONY: test-topology
 test-topology: $(PROGRAMS) ## 1,000 uploads and 10,000 reads through nginx, instances being killed

@@ -1,7 +1,7 @@
 /*
  * Each function does one step and hands the next one to the operation it
  * starts. A store may end an operation within the call that starts it; chains
- * are four steps long, so that is no deep recursion.
+ * are six steps long, so that is no deep recursion.
  */
 #include "reader/control.h"
 
@@ -113,10 +113,16 @@ static void refuse_digest(struct control *c, const char *stored)
 	end_commit(c, COMMIT_REFUSED);
 }
 
+static void resume(struct control *c);
+
 static void on_commit_looked_up(void *arg, const struct err *err)
 {
 	struct control *c = arg;
 
+	if (err && err->code == ERR_NOT_FOUND && store_can_resume(store_of(c))) {
+		resume(c);
+		return;
+	}
 	if (err) {
 		c->err = *err;
 		end_commit(c, err->code == ERR_NOT_FOUND ? COMMIT_REFUSED
@@ -199,6 +205,69 @@ static void on_commit_staged(void *arg, const struct err *err)
 	refuse_digest(c, c->object.sha256);
 }
 
+static void on_resume_dropped(void *arg, const struct err *err)
+{
+	struct control *c = arg;
+
+	(void)err;	/* there was nothing to remove */
+	c->entry->sink = NULL;
+	staging_drop(&c->entry);
+	end_commit(c, c->err.code == ERR_NOT_FOUND ? COMMIT_REFUSED
+						   : COMMIT_FAILED);
+}
+
+static void on_resumed(void *arg, const struct err *err)
+{
+	struct control *c = arg;
+	struct sink *sink = c->entry->sink;
+
+	if (err) {
+		c->err = *err;
+		sink_abort(sink, c->op.thread->loop, on_resume_dropped, c);
+		return;
+	}
+	atomic_store(&c->entry->offset, sink_offset(sink));
+	sink_stage(sink, c->op.thread->loop, on_commit_staged, c);
+}
+
+static void refuse_held(struct control *c)
+{
+	err_set(&c->err, ERR_CONFLICT, "object %s is being received", c->id);
+	report_commit(c, COMMIT_REFUSED);
+	if (c->op.x)
+		answer_held(c->op.x, c->id, 1);
+	free(c->metadata);
+	operation_finish(&c->op);
+}
+
+/* A paused object rests in the store only: go on with it, to its commit. */
+static void resume(struct control *c)
+{
+	struct staging_holder nobody = { 0 };
+	enum staging_answer answer;
+	uint64_t touched_ms;
+
+	answer = staging_create(table_of(c), c->id, &nobody, 0, &c->entry,
+				&touched_ms);
+	if (answer == STAGING_FULL) {
+		err_set(&c->err, ERR_LIMIT,
+			"too many objects wait for their commit");
+		end_commit(c, COMMIT_REFUSED);
+		return;
+	}
+	if (answer != STAGING_NEW) {
+		refuse_held(c);		/* somebody came in between */
+		return;
+	}
+	c->entry->sink = sink_resume(store_of(c), c->id, c->op.thread->loop,
+				     on_resumed, c);
+	if (c->entry->sink)
+		return;
+	staging_drop(&c->entry);
+	err_set(&c->err, ERR_MEMORY, "out of memory for a commit");
+	end_commit(c, COMMIT_FAILED);
+}
+
 /* Is it being received? Then there is nothing to commit yet. */
 static bool is_receiving(struct control *c)
 {
@@ -214,13 +283,7 @@ static void commit(void *arg)
 	struct loop *loop = c->op.thread->loop;
 
 	if (is_receiving(c)) {
-		err_set(&c->err, ERR_CONFLICT, "object %s is being received",
-			c->id);
-		report_commit(c, COMMIT_REFUSED);
-		if (c->op.x)
-			answer_held(c->op.x, c->id, 1);
-		free(c->metadata);
-		operation_finish(&c->op);
+		refuse_held(c);
 		return;
 	}
 	if (!take_or_wait(c, STAGED_COMMITTING, false, commit))

@@ -41,22 +41,6 @@ static void end_round(struct expiry *e)
 		wait_for_round(e);
 }
 
-/* At the end of this process, a part of an object that another can go on with. */
-static bool can_be_left(const struct expiry *e)
-{
-	return e->on_flushed && !sink_is_staged(e->entry->sink) &&
-	       store_can_resume(e->thread->reader->store);
-}
-
-static void leave(struct expiry *e)
-{
-	log_line(LOG_INFO, "left", LOG_STR("id", e->entry->id),
-		 LOG_U64("offset", sink_offset(e->entry->sink)));
-	sink_leave(&e->entry->sink);
-	staging_drop(&e->entry);
-	loop_defer(e->thread->loop, &e->next, abort_next, e);
-}
-
 static void abort_next(void *arg)
 {
 	struct expiry *e = arg;
@@ -64,9 +48,7 @@ static void abort_next(void *arg)
 
 	e->entry = staging_take_old(e->thread->reader->staging, e->until_ms,
 				    &nobody);
-	if (e->entry && can_be_left(e))
-		leave(e);
-	else if (e->entry)
+	if (e->entry)
 		sink_abort(e->entry->sink, e->thread->loop, on_aborted, e);
 	else
 		end_round(e);

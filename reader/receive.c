@@ -441,25 +441,50 @@ static void note_deleted(struct receive *r)
 		"the object was deleted while it was received");
 }
 
+/*
+ * Nothing of a paused object rests here whose store keeps all of it: another
+ * process may go on with it, and what this one knew would be out of date then.
+ */
+static bool can_be_left(const struct receive *r)
+{
+	return !sink_is_staged(r->sink) &&
+	       store_can_resume(r->op.thread->reader->store);
+}
+
+static bool leave(struct receive *r)
+{
+	if (!staging_leave(&r->entry))
+		return false;
+	sink_leave(&r->sink);
+	return true;
+}
+
+static bool rest(struct receive *r)
+{
+	struct staged *entry = r->entry;
+	bool complete = sink_is_staged(r->sink);
+
+	memcpy(entry->sha256, r->head.object.sha256, DIGEST_HEX_SIZE);
+	atomic_store(&entry->offset, r->head.object.size);
+	if (!staging_rest(entry, complete ? STAGED_COMPLETE : STAGED_PARTIAL,
+			  clock_monotonic_ms()))
+		return false;
+	r->entry = NULL;
+	r->sink = NULL;
+	return true;
+}
+
 /* Let the object rest; false when it has to be deleted instead. */
 static bool put_to_rest(struct receive *r)
 {
 	const struct object *object = sink_object(r->sink);
-	struct staged *entry = r->entry;
-	bool complete = sink_is_staged(r->sink);
 
 	r->head.object.size = sink_offset(r->sink);
 	memcpy(r->head.object.sha256, object->sha256, DIGEST_HEX_SIZE);
-	memcpy(entry->sha256, object->sha256, DIGEST_HEX_SIZE);
-	atomic_store(&entry->offset, r->head.object.size);
-	if (!staging_rest(entry, complete ? STAGED_COMPLETE : STAGED_PARTIAL,
-			  clock_monotonic_ms())) {
-		note_deleted(r);	/* on_abort() is still on its way */
-		return false;
-	}
-	r->entry = NULL;
-	r->sink = NULL;
-	return true;
+	if (can_be_left(r) ? leave(r) : rest(r))
+		return true;
+	note_deleted(r);	/* on_abort() is still on its way */
+	return false;
 }
 
 static void after_staging(struct receive *r)
@@ -636,6 +661,7 @@ static void create(struct receive *r, struct http_exchange *x)
 			       &holder, now > FRESH_MS ? now - FRESH_MS : 0,
 			       &r->entry, &touched)) {
 	case STAGING_NEW:
+		atomic_store(&r->entry->offset, r->head.offset);
 		start(r, x, RECEIVE_LOOKING);
 		break;
 	case STAGING_TAKEN:

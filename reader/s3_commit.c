@@ -6,7 +6,11 @@
  *   is there one of this id? ─no─▶ {id}.json ─▶ content (PUT or Complete) ─▶ done
  *          └─yes: the same? success, and nothing of ours is left; else 409
  *
- * Abort: whatever of that may have come about is removed.
+ * Two may commit one id at a time. Each description names its commit, so that nobody
+ * takes the other's for its own. Where the server has create-once, the second is
+ * refused; elsewhere it finds out when its content is there, and says 409.
+ *
+ * Abort: whatever of that may have come about, and is ours, is removed.
  */
 #include "common/clock.h"
 
@@ -15,9 +19,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* No commit takes longer from its description to its content. */
-#define COMMIT_MS (UINT64_C(15) * 60000)
 
 static struct s3_request *prepare(struct s3_sink *sink, const char *method)
 {
@@ -86,10 +87,39 @@ static void finish(struct s3_sink *sink)
 	s3_upload_abort(&sink->upload);
 }
 
+/* What is there is another's, and so is what becomes of it. */
+static void refuse_another(struct s3_sink *sink)
+{
+	sink->is_described = sink->is_put = sink->base.published = false;
+	err_set(&sink->base.err, ERR_CONFLICT,
+		"another object has this identifier");
+	s3_sink_end(sink);
+}
+
+static void on_confirmed(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+
+	if (err_is_set(&r->err)) {
+		fail(sink, &r->err);
+	} else if (s3_description_is_of(r->answer, sink->commit)) {
+		sink->base.published = true;
+		finish(sink);
+	} else {
+		refuse_another(sink);
+	}
+}
+
+/* Where two may describe one object at a time, whose description has stayed? */
 static void publish(struct s3_sink *sink)
 {
-	sink->base.published = true;
-	finish(sink);
+	if (sink->engine->has_create_once) {
+		sink->base.published = true;
+		finish(sink);
+		return;
+	}
+	use_description_key(sink);
+	s3_request_start(prepare(sink, "GET"), on_confirmed, sink);
 }
 
 /* ---- the content ---------------------------------------------------------- */
@@ -164,21 +194,31 @@ static void store_content(struct s3_sink *sink)
 
 /* ---- the description ------------------------------------------------------ */
 
+static void look_first(struct s3_sink *sink);
+
+/* Another commit was first: maybe of the same content. That is looked at once. */
+static void give_way(struct s3_sink *sink)
+{
+	sink->is_described = false;
+	if (sink->was_refused) {
+		refuse_another(sink);
+		return;
+	}
+	sink->was_refused = true;
+	look_first(sink);
+}
+
 /* Is the one that is there ours? Then a try whose answer was lost put it. */
 static void on_refused_looked_up(void *arg, struct s3_request *r)
 {
 	struct s3_sink *sink = arg;
 
-	if (err_is_set(&r->err)) {
+	if (err_is_set(&r->err))
 		fail(sink, &r->err);
-	} else if (span_eq(r->answer, span_of(sink->text))) {
-		sink->is_described = true;
+	else if (s3_description_is_of(r->answer, sink->commit))
 		store_content(sink);
-	} else {
-		err_set(&sink->base.err, ERR_CONFLICT,
-			"another object has this identifier");
-		s3_sink_end(sink);
-	}
+	else
+		give_way(sink);
 }
 
 static void on_described(void *arg, struct s3_request *r)
@@ -188,15 +228,14 @@ static void on_described(void *arg, struct s3_request *r)
 	if (!err_is_set(&r->err)) {
 		store_content(sink);
 	} else if (r->status != 412) {
+		/* Refused for certain, there is none of ours. */
+		sink->is_described = s3_request_is_unknown(r);
 		fail(sink, &r->err);
+	} else if (s3_request_is_unknown(r)) {
+		s3_request_start(prepare(sink, "GET"), on_refused_looked_up,
+				 sink);
 	} else {
-		/* Somebody else commits this id, and it is his. Or was it us? */
-		sink->is_described = false;
-		if (s3_request_is_unknown(r))
-			s3_request_start(prepare(sink, "GET"),
-					 on_refused_looked_up, sink);
-		else
-			fail(sink, &r->err);
+		give_way(sink);
 	}
 }
 
@@ -206,8 +245,9 @@ static void describe(struct s3_sink *sink, bool is_new)
 	struct s3_request *r;
 
 	free(sink->text);
+	uuid_v7(clock_wall_ms(), sink->commit);
 	sink->text = s3_description_print(&sink->base.object, sink->upload.key,
-					  &len);
+					  sink->commit, &len);
 	if (!sink->text) {
 		err_set(&sink->base.err, ERR_MEMORY,
 			"out of memory for a commit");
@@ -238,23 +278,29 @@ static void on_content_looked_up(void *arg, struct s3_request *r)
 	} else if (sink->was_there) {
 		finish(sink);		/* the same: nothing more to do */
 	} else {
-		err_set(&sink->base.err, ERR_CONFLICT,
-			"another object has this identifier");
-		s3_sink_end(sink);
+		refuse_another(sink);
 	}
+}
+
+/* The longest from a description to its content, and the looks around it. */
+static uint64_t longest_commit_ms(const struct s3_engine *engine)
+{
+	return s3_request_longest_ms(engine, true) +
+	       4 * s3_request_longest_ms(engine, false);
 }
 
 /*
  * Was it put only just now, by the server's clock? Then whoever did it may be
  * about to put the content.
  */
-static bool is_young(const struct s3_request *r)
+static bool is_young(const struct s3_engine *engine,
+		     const struct s3_request *r)
 {
 	uint64_t put_ms, now_ms;
 
 	return clock_parse_http_date(span_of(r->modified), &put_ms) &&
 	       clock_parse_http_date(span_of(r->refusal.date), &now_ms) &&
-	       now_ms < put_ms + COMMIT_MS;
+	       now_ms < put_ms + longest_commit_ms(engine);
 }
 
 static void look_at(struct s3_sink *sink, const struct object *there)
@@ -278,7 +324,7 @@ static void on_description(void *arg, struct s3_request *r)
 		fail(sink, &r->err);
 		return;
 	}
-	sink->is_young = is_young(r);
+	sink->is_young = is_young(sink->engine, r);
 	there = malloc(sizeof(*there));
 	if (!there)
 		err_set(&sink->base.err, ERR_MEMORY,
@@ -338,9 +384,36 @@ static void remove_next(struct s3_sink *sink)
 	s3_request_start(&sink->request, on_removed, sink);
 }
 
+/* Nothing of a commit is removed that another one has taken the place of. */
+static void on_whose(void *arg, struct s3_request *r)
+{
+	struct s3_sink *sink = arg;
+	bool is_ours = r->status == 404 ||
+		       (!err_is_set(&r->err) &&
+			s3_description_is_of(r->answer, sink->commit));
+
+	if (err_is_set(&r->err) && r->status != 404)
+		err_set(&sink->base.err, r->err.code, "%s", r->err.text);
+	if (!is_ours)
+		sink->is_described = sink->is_put = sink->base.published =
+			false;
+	remove_next(sink);
+}
+
 static void remove_all(struct s3_sink *sink)
 {
-	s3_checkpoint_wait(sink, remove_next);
+	if (!sink->is_described) {
+		remove_next(sink);
+		return;
+	}
+	use_description_key(sink);
+	prepare(sink, "GET")->max_tries = S3_TRIES_OF_ABORT;
+	s3_request_start(&sink->request, on_whose, sink);
+}
+
+static void wait_to_remove(struct s3_sink *sink)
+{
+	s3_checkpoint_wait(sink, remove_all);
 }
 
 static void on_upload_aborted(struct s3_sink *sink)
@@ -348,7 +421,7 @@ static void on_upload_aborted(struct s3_sink *sink)
 	s3_upload_release(&sink->upload);
 	free(sink->held);
 	sink->held = NULL;
-	s3_strays_abort(sink, remove_all);
+	s3_strays_abort(sink, wait_to_remove);
 }
 
 void s3_abort_run(void *arg)

@@ -15,7 +15,7 @@ static json_t *print_metadata(const char *text)
 }
 
 char *s3_description_print(const struct object *object, const char *key,
-			   size_t *len)
+			   const char *commit, size_t *len)
 {
 	const struct object_details *details = &object->details;
 	char created_at[CLOCK_RFC3339_SIZE];
@@ -33,7 +33,19 @@ char *s3_description_print(const struct object *object, const char *key,
 	json_put(&json, "creator", json_text(span_of(details->creator)));
 	json_put(&json, "metadata", print_metadata(details->metadata));
 	json_put(&json, "key", json_text(span_of(key)));
+	json_put(&json, "commit", json_string(commit));
 	return json_print(json, len);
+}
+
+bool s3_description_is_of(struct span text, const char *commit)
+{
+	struct err ignored = ERR_INIT;
+	json_t *json = json_parse_object(text, &ignored);
+	const char *found = json_string_value(json_object_get(json, "commit"));
+	bool is_of = found && strcmp(found, commit) == 0;
+
+	json_decref(json);
+	return is_of;
 }
 
 /* A member's text, cut if it grew (a byte that was no UTF-8); "" if absent. */

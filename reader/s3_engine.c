@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #define BACKOFF_FIRST_MS 200u
-#define BACKOFF_MAX_MS 10000u
 
 static int open_client(struct s3_engine *e, struct err *err)
 {
@@ -134,9 +133,9 @@ uint64_t s3_engine_backoff_ms(struct s3_engine *e, unsigned int n)
 {
 	uint64_t ms = BACKOFF_FIRST_MS;
 
-	while (--n > 0 && ms < BACKOFF_MAX_MS)
+	while (--n > 0 && ms < S3_BACKOFF_MAX_MS)
 		ms *= 2;
-	if (ms > BACKOFF_MAX_MS)
-		ms = BACKOFF_MAX_MS;
+	if (ms > S3_BACKOFF_MAX_MS)
+		ms = S3_BACKOFF_MAX_MS;
 	return ms / 2 + next_random(e) % (ms / 2 + 1);
 }

@@ -56,7 +56,8 @@ void s3_engine_stop(struct s3_engine *engine);
 /* Free *engine, which does not run, and null it. */
 void s3_engine_free(struct s3_engine **engine);
 
-/* Milliseconds to wait before try number `n` (1 …): jittered, 10 s at most. */
+/* Milliseconds to wait before try number `n` (1 …): jittered. */
+#define S3_BACKOFF_MAX_MS 10000u
 uint64_t s3_engine_backoff_ms(struct s3_engine *engine, unsigned int n);
 
 #endif

@@ -40,7 +40,7 @@ static bool is_passing_code(const char *code)
 		"BadDigest",	      "XAmzContentSHA256Mismatch",
 		"IncompleteBody",     "Throttling",
 		"ThrottlingException", "RequestThrottled",
-		"ConcurrentModification",
+		"ConcurrentModification", "ConditionalRequestConflict",
 	};
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)

@@ -48,15 +48,18 @@ static bool take_md5s(char (*parts)[S3_PART_ETAG_SIZE], unsigned int n,
 	return true;
 }
 
-/* The ETag of an object of these parts; false when it cannot be told. */
-static bool print_whole(char (*parts)[S3_PART_ETAG_SIZE], unsigned int n,
-			char out[WHOLE_SIZE])
+/* The ETag of an object of these parts: 1; 0 when it cannot be told, -1 without memory. */
+static int print_whole(char (*parts)[S3_PART_ETAG_SIZE], unsigned int n,
+		       char out[WHOLE_SIZE])
 {
 	size_t len = (size_t)n * DIGEST_MD5_BYTES;
 	unsigned char *md5s = malloc(len);
-	bool good = md5s && take_md5s(parts, n, md5s);
 	char hex[DIGEST_MD5_HEX_SIZE];
+	bool good;
 
+	if (!md5s)
+		return -1;
+	good = take_md5s(parts, n, md5s);
 	if (good) {
 		digest_md5_hex(span_make((const char *)md5s, len), hex);
 		snprintf(out, WHOLE_SIZE, "\"%s-%u\"", hex, n);
@@ -70,6 +73,14 @@ bool s3_etag_contradicts_parts(const char *etag,
 {
 	char whole[WHOLE_SIZE];
 
-	return is_md5(etag, '-') && print_whole(parts, n, whole) &&
-	       strcmp(etag, whole) != 0;
+	if (!is_md5(etag, '-'))
+		return false;
+	switch (print_whole(parts, n, whole)) {
+	case 1:
+		return strcmp(etag, whole) != 0;
+	case 0:
+		return false;
+	default:
+		return true;
+	}
 }

@@ -23,7 +23,7 @@ bool s3_etag_contradicts(const char *etag, const char md5[DIGEST_MD5_HEX_SIZE]);
 
 /*
  * Is it of another upload than the one whose `n` parts, one at least, have these
- * ETags? Out of memory: false.
+ * ETags? Out of memory: true, for nothing may be taken for ours unseen.
  */
 bool s3_etag_contradicts_parts(const char *etag,
 			       char (*parts)[S3_PART_ETAG_SIZE], unsigned int n);

@@ -15,6 +15,7 @@ struct errand {
 	struct store_lookup *lookup;	/* of find and remove */
 	struct s3_request request;
 	struct object object;
+	struct s3_tail_head tail;
 	char key[S3_KEY_SIZE];
 };
 
@@ -156,12 +157,22 @@ void s3_find(struct store_lookup *lookup, struct loop *loop)
 
 /* ---- remove: the content first, for it is what is seen --------------------- */
 
+/* Without a bucket nothing is known of it. */
 static bool is_gone(const struct s3_request *r)
 {
-	return !err_is_set(&r->err) || r->status == 404;
+	return !err_is_set(&r->err) ||
+	       (r->status == 404 && r->err.code != ERR_CONFIG);
 }
 
-static void on_description_removed(void *arg, struct s3_request *r)
+static void ask_tail(struct errand *e, s3_done_fn *done)
+{
+	s3_key_of_tail(e->engine->config.prefix, e->lookup->id, e->key);
+	s3_request_init(&e->request, e->engine, "GET", e->key);
+	s3_request_field(&e->request, "range", S3_TAIL_HEAD_RANGE);
+	s3_request_start(&e->request, done, e);
+}
+
+static void on_removed(void *arg, struct s3_request *r)
 {
 	struct errand *e = arg;
 
@@ -170,24 +181,70 @@ static void on_description_removed(void *arg, struct s3_request *r)
 	end(e);
 }
 
-static void on_content_removed(void *arg, struct s3_request *r)
+/* Last, so that what is left of a deletion that fails can be found again. */
+static void remove_tail(struct errand *e)
+{
+	s3_key_of_tail(e->engine->config.prefix, e->lookup->id, e->key);
+	ask(e, "DELETE", on_removed);
+}
+
+static void on_upload_removed(void *arg, struct s3_request *r)
+{
+	if (is_gone(r))
+		remove_tail(arg);
+	else
+		fail(arg, &r->err);
+}
+
+/* Of one that is damaged nothing more is known, and the sweep takes the upload. */
+static void on_tail_to_remove(void *arg, struct s3_request *r)
 {
 	struct errand *e = arg;
+	struct err ignored = ERR_INIT;
 
+	if (err_is_set(&r->err)) {
+		on_removed(e, r);
+		return;
+	}
+	if (s3_tail_read(r->answer, e->lookup->id, &e->tail, &ignored) < 0 ||
+	    !e->tail.upload_id[0]) {
+		remove_tail(e);
+		return;
+	}
+	s3_key_of_content(e->engine->config.prefix, e->lookup->id, e->tail.name,
+			  e->key);
+	s3_request_init(&e->request, e->engine, "DELETE", e->key);
+	s3_request_param(&e->request, "uploadId", e->tail.upload_id);
+	s3_request_start(&e->request, on_upload_removed, e);
+}
+
+/* It may have been paused, here or by another process. */
+static void on_object_removed(void *arg, struct s3_request *r)
+{
 	if (is_gone(r))
-		ask_description(e, "DELETE", on_description_removed);
+		ask_tail(arg, on_tail_to_remove);
 	else
-		fail(e, &r->err);
+		fail(arg, &r->err);
+}
+
+static void on_content_removed(void *arg, struct s3_request *r)
+{
+	if (is_gone(r))
+		ask_description(arg, "DELETE", on_object_removed);
+	else
+		fail(arg, &r->err);
 }
 
 static void on_description_to_remove(void *arg, struct s3_request *r)
 {
 	struct errand *e = arg;
 
-	if (r->err.code == ERR_NOT_FOUND || !read_description(e, r))
-		end(e);
-	else
+	if (r->err.code == ERR_NOT_FOUND)
+		on_object_removed(e, r);
+	else if (read_description(e, r))
 		ask_content(e, "DELETE", on_content_removed);
+	else
+		end(e);
 }
 
 static void run_remove(void *arg)
@@ -207,26 +264,17 @@ void s3_remove(struct store_lookup *lookup, struct loop *loop)
 static void on_tail(void *arg, struct s3_request *r)
 {
 	struct errand *e = arg;
-	struct s3_tail_head *head = malloc(sizeof(*head));
 
-	if (!head)
-		err_set(e->err, ERR_MEMORY, "out of memory for a request");
-	else if (err_is_set(&r->err))
+	if (err_is_set(&r->err))
 		*e->err = r->err;
-	else if (s3_tail_read(r->answer, e->lookup->id, head, e->err) == 0)
-		e->lookup->object.size = head->offset;
-	free(head);
+	else if (s3_tail_read(r->answer, e->lookup->id, &e->tail, e->err) == 0)
+		e->lookup->object.size = e->tail.offset;
 	end(e);
 }
 
 static void run_find_suspended(void *arg)
 {
-	struct errand *e = arg;
-
-	s3_key_of_tail(e->engine->config.prefix, e->lookup->id, e->key);
-	s3_request_init(&e->request, e->engine, "GET", e->key);
-	s3_request_field(&e->request, "range", S3_TAIL_HEAD_RANGE);
-	s3_request_start(&e->request, on_tail, e);
+	ask_tail(arg, on_tail);
 }
 
 void s3_find_suspended(struct store_lookup *lookup, struct loop *loop)

@@ -258,11 +258,22 @@ static void sign(struct attempt *a, const struct s3_request *r)
 		 a->query[0] ? "?" : "", a->query);
 }
 
+/* For an answer, and at the most for one without which it stalls. */
+static uint64_t stall_ms_of(const struct s3_engine *e, bool is_slow)
+{
+	return e->config.timeout_ms * (is_slow ? SLOW_FACTOR : 1);
+}
+
+uint64_t s3_request_longest_ms(const struct s3_engine *e, bool is_slow)
+{
+	return (e->config.retries + 1) *
+	       (2 * stall_ms_of(e, is_slow) + S3_BACKOFF_MAX_MS);
+}
+
 static struct http_call *call(struct s3_request *r, const struct attempt *a)
 {
 	struct http_call_header headers[S3_MAX_FIELDS + 5];
-	uint64_t stall_ms = r->engine->config.timeout_ms *
-			    (r->is_slow ? SLOW_FACTOR : 1);
+	uint64_t stall_ms = stall_ms_of(r->engine, r->is_slow);
 	struct http_call_request request = {
 		.method = r->method,
 		.path = a->target,

@@ -76,6 +76,9 @@ void s3_request_field(struct s3_request *request, const char *name,
 /* On the engine's loop, which also calls done(owner, request), later. */
 void s3_request_start(struct s3_request *request, s3_done_fn *done, void *owner);
 
+/* The longest that a request with a short body takes, all its tries together. */
+uint64_t s3_request_longest_ms(const struct s3_engine *engine, bool is_slow);
+
 /* Stop it if it runs: done will not be called. */
 void s3_request_cancel(struct s3_request *request);
 

@@ -23,14 +23,10 @@ struct listing {
 	bool has_more;
 };
 
-/* What could not be gone on with is left as it is: an abort finds nothing. */
 static void end(struct s3_sink *sink)
 {
-	if (err_is_set(&sink->base.err)) {
-		free(sink->upload.id);
-		sink->upload.id = NULL;
-		sink->has_tail = false;
-	}
+	if (err_is_set(&sink->base.err))
+		s3_sink_disown(sink);
 	s3_sink_end(sink);
 }
 
@@ -178,6 +174,7 @@ static bool take_head(struct s3_sink *sink, const struct s3_tail_head *head)
 	u->n_parts = head->parts;
 	u->sent = head->offset - head->tail;
 	sink->base.offset = head->offset;
+	memcpy(sink->tail_etag, sink->request.etag, sizeof(sink->tail_etag));
 	sink->tail_head = head->len;
 	sink->tail_bytes = (size_t)head->tail;
 	sink->is_suspended = true;
@@ -199,8 +196,8 @@ static void on_tail(void *arg, struct s3_request *r)
 			      &sink->base.err) == 0)
 		good = take_head(sink, head);
 	free(head);
-	if (good && sink->upload.n_parts > 0)
-		list_parts(sink);
+	if (good && sink->upload.id)
+		list_parts(sink);	/* which also says whether it lives */
 	else
 		end(sink);
 }

@@ -64,6 +64,7 @@ struct s3_sink {
 	char key[S3_KEY_SIZE];		/* of the running request */
 	struct job job;			/* the digest of a tail */
 	char sha256[DIGEST_HEX_SIZE];
+	char tail_etag[S3_ETAG_SIZE];	/* of {id}.part, as it is known here */
 	size_t tail_head;		/* bytes before those of the tail */
 	size_t tail_bytes;
 	bool has_tail;			/* {id}.part may be there, of ours */
@@ -71,6 +72,8 @@ struct s3_sink {
 	bool is_flushed;		/* the last part was sent, maybe a short one */
 	bool is_described;		/* {id}.json may be there, of ours */
 	bool is_put;			/* the content may be there, of ours */
+	char commit[UUID_TEXT_SIZE];	/* of our own description */
+	bool was_refused;		/* another description came first, once */
 	bool was_there;			/* an object like it is described */
 	bool is_young;			/* what is described was so just now */
 };
@@ -89,6 +92,9 @@ void s3_sink_end(struct s3_sink *sink);
 
 /* Begin its upload: its name, which is part of the key, is known. */
 void s3_sink_init_upload(struct s3_sink *sink);
+
+/* What could not be gone on with is left as it is: an abort finds nothing. */
+void s3_sink_disown(struct s3_sink *sink);
 
 /* Copy the upload's error, if it has one: true. */
 bool s3_sink_failed(struct s3_sink *sink);
@@ -136,7 +142,10 @@ struct s3_tail_head {
 	size_t len;		/* of the line */
 };
 
-/* Read it from the beginning of the tail. -1 with ERR_STORE when damaged. */
+/*
+ * Read it from the beginning of the tail. -1 with ERR_STORE when damaged: what it says
+ * of its own, too, has to fit.
+ */
 int s3_tail_read(struct span bytes, const char *id, struct s3_tail_head *head,
 		 struct err *err) MUST_CHECK;
 

@@ -29,6 +29,13 @@ void s3_sink_end(struct s3_sink *sink)
 	loop_defer(sink->engine->loop, &sink->end, hand_back, sink);
 }
 
+void s3_sink_disown(struct s3_sink *sink)
+{
+	free(sink->upload.id);
+	sink->upload.id = NULL;
+	sink->has_tail = false;
+}
+
 bool s3_sink_failed(struct s3_sink *sink)
 {
 	if (err_is_set(&sink->upload.err) && !err_is_set(&sink->base.err))

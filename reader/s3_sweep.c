@@ -46,6 +46,8 @@ struct s3_sweep {
 	char part_marker[S3_NUMBER_SIZE];
 	char asked_part[S3_NUMBER_SIZE];
 	bool has_more_parts;
+	bool has_tail;			/* {id}.part is there */
+	bool is_described;		/* {id}.json is */
 };
 
 static void look_at_next(struct s3_sweep *s);
@@ -83,6 +85,30 @@ static void end_round(struct s3_sweep *s, const struct err *err)
 
 /* ---- an upload that is stale ------------------------------------------------ */
 
+/* Is a sink of this process at work on it, maybe only since it was listed? */
+static bool is_in_a_sink(struct s3_sweep *s, const char *id)
+{
+	struct store *store = &s->store->base;
+	struct sink *sink;
+
+	pthread_mutex_lock(&store->lock);
+	sink = store->sinks[object_id_hash(id) % STORE_BUCKETS];
+	while (sink && strcmp(sink->object.id, id) != 0)
+		sink = sink->next;
+	pthread_mutex_unlock(&store->lock);
+	return sink != NULL;
+}
+
+/* Every removal asks again who is at work on it. */
+static void start_removal(struct s3_sweep *s, struct s3_request *r,
+			  s3_done_fn *done)
+{
+	if (is_in_a_sink(s, s->id))
+		look_at_next(s);
+	else
+		s3_request_start(r, done, s);
+}
+
 static void on_description_removed(void *arg, struct s3_request *r)
 {
 	(void)r;
@@ -99,74 +125,122 @@ static void on_content_looked_up(void *arg, struct s3_request *r)
 		return;
 	}
 	s3_key_of_description(s->engine->config.prefix, s->id, s->key);
-	s3_request_start(prepare(s, "DELETE", s->key), on_description_removed,
-			 s);
+	start_removal(s, prepare(s, "DELETE", s->key), on_description_removed);
 }
 
-static void on_tail_removed(void *arg, struct s3_request *r)
-{
-	struct s3_sweep *s = arg;
-
-	(void)r;
-	s3_request_start(prepare(s, "HEAD", s->at->key), on_content_looked_up,
-			 s);
-}
-
+/* When it was gone already, somebody else is about to remove the rest. */
 static void on_aborted(void *arg, struct s3_request *r)
 {
 	struct s3_sweep *s = arg;
-	bool failed = err_is_set(&r->err) && r->status != 404;
+	bool failed = err_is_set(&r->err);
 
 	log_line(failed ? LOG_WARN : LOG_INFO, "s3_upload_aborted",
 		 LOG_STR("id", s->id), LOG_STR("key", s->at->key),
 		 LOG_STR("cause", "nobody commits it any more"),
 		 LOG_STR("reason", failed ? r->err.text : ""));
-	if (failed) {
+	if (failed || !s->is_described)
 		look_at_next(s);
-		return;
-	}
-	s3_key_of_tail(s->engine->config.prefix, s->id, s->key);
-	s3_request_start(prepare(s, "DELETE", s->key), on_tail_removed, s);
+	else
+		s3_request_start(prepare(s, "HEAD", s->at->key),
+				 on_content_looked_up, s);
 }
 
+/* Last of what is never seen: as long as it is there, it is found again. */
 static void abort_upload(struct s3_sweep *s)
 {
 	struct s3_request *r = prepare(s, "DELETE", s->at->key);
 
 	s3_request_param(r, "uploadId", s->at->upload_id);
-	s3_request_start(r, on_aborted, s);
+	start_removal(s, r, on_aborted);
+}
+
+static void on_tail_removed(void *arg, struct s3_request *r)
+{
+	if (err_is_set(&r->err) && r->status != 404)
+		look_at_next(arg);
+	else
+		abort_upload(arg);
+}
+
+static void remove_tail(struct s3_sweep *s)
+{
+	s3_key_of_tail(s->engine->config.prefix, s->id, s->key);
+	start_removal(s, prepare(s, "DELETE", s->key), on_tail_removed);
 }
 
 /* ---- is it stale? ----------------------------------------------------------- */
+
+/* At the start of a reader that is the only one, all of it is. */
+static bool is_all_stale(const struct s3_sweep *s)
+{
+	return s->is_first && s->engine->config.exclusive;
+}
+
+/* What a HEAD found: was it put so long ago? Not when that cannot be read. */
+static bool is_old(const struct s3_sweep *s, const struct s3_request *r)
+{
+	uint64_t put_ms;
+
+	return is_all_stale(s) ||
+	       (clock_parse_http_date(span_of(r->modified), &put_ms) &&
+		put_ms < stale_before(s));
+}
+
+/* May somebody have tried to commit it just now? */
+static void on_description_looked_up(void *arg, struct s3_request *r)
+{
+	struct s3_sweep *s = arg;
+
+	s->is_described = !err_is_set(&r->err);
+	if (s->is_described ? !is_old(s, r) : r->status != 404)
+		look_at_next(s);
+	else if (s->has_tail)
+		remove_tail(s);
+	else
+		abort_upload(s);
+}
 
 /* When was it paused? */
 static void on_tail_looked_up(void *arg, struct s3_request *r)
 {
 	struct s3_sweep *s = arg;
-	uint64_t paused_ms = 0;
 
-	if (err_is_set(&r->err) && r->status != 404)
+	s->has_tail = !err_is_set(&r->err);
+	if (s->has_tail ? !is_old(s, r) : r->status != 404) {
 		look_at_next(s);
-	else if (!err_is_set(&r->err) &&
-		 (!clock_parse_http_date(span_of(r->modified), &paused_ms) ||
-		  paused_ms >= stale_before(s)))
-		look_at_next(s);
-	else
-		abort_upload(s);
+		return;
+	}
+	s3_key_of_description(s->engine->config.prefix, s->id, s->key);
+	s3_request_start(prepare(s, "HEAD", s->key), on_description_looked_up,
+			 s);
+}
+
+static void ask_tail(struct s3_sweep *s)
+{
+	s3_key_of_tail(s->engine->config.prefix, s->id, s->key);
+	s3_request_start(prepare(s, "HEAD", s->key), on_tail_looked_up, s);
+}
+
+/* A time that cannot be read may be now. */
+static void note_part(struct s3_sweep *s, const char *modified)
+{
+	uint64_t ms = s->now_ms;
+
+	if (!clock_parse_rfc3339(span_of(modified), &ms))
+		ms = s->now_ms;
+	if (ms > s->touched_ms)
+		s->touched_ms = ms;
 }
 
 static void on_part_element(void *arg, const char *parent, const char *name,
 			    const char *text)
 {
 	struct s3_sweep *s = arg;
-	uint64_t ms;
 
 	if (!text)
 		return;
 	if (strcmp(parent, "Part") == 0 && strcmp(name, "LastModified") == 0) {
-		if (clock_parse_rfc3339(span_of(text), &ms) &&
-		    ms > s->touched_ms)
-			s->touched_ms = ms;
+		note_part(s, text);
 	} else if (strcmp(name, "NextPartNumberMarker") == 0) {
 		(void)span_to_string(span_of(text), s->part_marker,
 				     sizeof(s->part_marker));
@@ -193,8 +267,7 @@ static void on_parts(void *arg, struct s3_request *r)
 		ask_parts(s);
 		return;
 	}
-	s3_key_of_tail(s->engine->config.prefix, s->id, s->key);
-	s3_request_start(prepare(s, "HEAD", s->key), on_tail_looked_up, s);
+	ask_tail(s);
 }
 
 static void ask_parts(struct s3_sweep *s)
@@ -209,26 +282,13 @@ static void ask_parts(struct s3_sweep *s)
 	s3_request_start(r, on_parts, s);
 }
 
-static bool is_in_a_sink(struct s3_sweep *s, const char *id)
-{
-	struct store *store = &s->store->base;
-	struct sink *sink;
-
-	pthread_mutex_lock(&store->lock);
-	sink = store->sinks[object_id_hash(id) % STORE_BUCKETS];
-	while (sink && strcmp(sink->object.id, id) != 0)
-		sink = sink->next;
-	pthread_mutex_unlock(&store->lock);
-	return sink != NULL;
-}
-
 static void look_at(struct s3_sweep *s, struct found *found)
 {
 	s->at = found;
 	s->touched_ms = 0;
 	s->part_marker[0] = '\0';
-	if (s->is_first && s->engine->config.exclusive)
-		abort_upload(s);
+	if (is_all_stale(s))
+		ask_tail(s);
 	else if (found->initiated_ms < stale_before(s))
 		ask_parts(s);
 	else

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* It is less than a part (S3: 5 GiB). */
+#define MAX_TAIL (UINT64_C(5) << 30)
+
 /* ---- put ------------------------------------------------------------------ */
 
 /* After `parts` of the upload, and `tail_bytes` that are none. */
@@ -39,6 +42,7 @@ static void on_put(void *arg, struct s3_request *r)
 
 	if (err_is_set(&r->err))
 		sink->base.err = r->err;
+	memcpy(sink->tail_etag, r->etag, sizeof(sink->tail_etag));
 	sink->next(sink);
 }
 
@@ -162,20 +166,28 @@ void s3_checkpoint_wait(struct s3_sink *sink, s3_sink_fn *next)
 
 /* ---- get ------------------------------------------------------------------ */
 
+/* Another process may have gone on, and its tail may be as long. */
+static bool is_the_same(const struct s3_sink *sink, const struct s3_request *r)
+{
+	return r->answer.len == sink->tail_head + sink->tail_bytes &&
+	       strcmp(r->etag, sink->tail_etag) == 0;
+}
+
 static void on_got(void *arg, struct s3_request *r)
 {
 	struct s3_sink *sink = arg;
 
 	if (err_is_set(&r->err))
 		sink->base.err = r->err;
-	else if (r->answer.len != sink->tail_head + sink->tail_bytes)
-		err_set(&sink->base.err, ERR_STORE,
-			"%s.part has %zu bytes, not %zu as when it was stored",
-			sink->base.object.id, r->answer.len,
-			sink->tail_head + sink->tail_bytes);
+	else if (!is_the_same(sink, r))
+		err_set(&sink->base.err, ERR_CONFLICT,
+			"another reader goes on with %s at the same time",
+			sink->base.object.id);
 	else
 		s3_upload_put_rest(&sink->upload, sink->tail_bytes);
 	sink->is_suspended = err_is_set(&sink->base.err);
+	if (sink->is_suspended)
+		s3_sink_disown(sink);
 	sink->next(sink);
 }
 
@@ -237,7 +249,8 @@ static bool take_members(json_t *json, const char *id,
 	       take_number(json, "tail", head->offset, &head->tail) &&
 	       take_number(json, "parts", S3_MAX_PARTS, &parts);
 	head->parts = (unsigned int)parts;
-	return good && (parts == 0 || head->upload_id[0]);
+	return good && head->tail <= MAX_TAIL &&
+	       (parts > 0 ? head->upload_id[0] : head->tail == head->offset);
 }
 
 int s3_tail_read(struct span bytes, const char *id, struct s3_tail_head *head,

@@ -368,6 +368,9 @@ static void end_part(struct s3_part *part)
 	struct s3_upload *u = part->upload;
 
 	part->state = PART_FREE;
+	/* Of larger ones fewer are at work: the others are not to keep theirs. */
+	if (part->room > u->engine->config.part_bytes)
+		unmap(part);
 	u->n_busy--;
 	if (err_is_set(&u->err))
 		atomic_store(&u->has_failed, true);
@@ -764,7 +767,10 @@ static void on_looked_up(void *arg, struct s3_request *r)
 {
 	struct s3_upload *u = arg;
 
-	u->is_unknown = err_is_set(&r->err) && r->status != 404;
+	if (!err_is_set(&r->err))
+		u->is_unknown = false;
+	else if (r->status != 404)
+		u->is_unknown = true;
 	if (!err_is_set(&r->err) && is_ours(u, r)) {
 		u->err = ERR_INIT;
 		free(u->id);
@@ -788,7 +794,8 @@ static void on_completed(void *arg, struct s3_request *r)
 		end_complete(u);
 		return;
 	}
-	u->is_unknown = true;
+	/* What was asked for may still come about when the look finds nothing. */
+	u->is_unknown = s3_request_is_unknown(r);
 	s3_request_init(r, u->engine, "HEAD", u->key);
 	s3_request_start(r, on_looked_up, u);
 }

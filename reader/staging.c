@@ -271,21 +271,45 @@ static void unlink_entry(struct staged *entry)
 	entry->table->n--;
 }
 
+/* Under the mutex. True when it is to be freed here, not by on_asked(). */
+static bool end_entry(struct staged *entry)
+{
+	set_state(entry, STAGED_GONE);
+	unlink_entry(entry);
+	wake_waiters(entry);
+	return !entry->posted;
+}
+
 void staging_drop(struct staged **entryp)
 {
 	struct staged *entry = *entryp;
 	struct staging *table = entry->table;
-	bool posted;
+	bool is_last;
 
 	*entryp = NULL;
 	pthread_mutex_lock(&table->lock);
-	set_state(entry, STAGED_GONE);
-	unlink_entry(entry);
-	wake_waiters(entry);
-	posted = entry->posted;		/* then on_asked() frees it */
+	is_last = end_entry(entry);
 	pthread_mutex_unlock(&table->lock);
-	if (!posted)
+	if (is_last)
 		free(entry);
+}
+
+bool staging_leave(struct staged **entryp)
+{
+	struct staged *entry = *entryp;
+	struct staging *table = entry->table;
+	bool leaves, is_last = false;
+
+	pthread_mutex_lock(&table->lock);
+	leaves = !entry->abort_wanted;
+	if (leaves)
+		is_last = end_entry(entry);
+	pthread_mutex_unlock(&table->lock);
+	if (leaves)
+		*entryp = NULL;
+	if (is_last)
+		free(entry);
+	return leaves;
 }
 
 /*

@@ -138,6 +138,12 @@ bool staging_rest(struct staged *entry, enum staged_state state,
 void staging_drop(struct staged **entry);
 
 /*
+ * The same for a sink that another process may go on with, which need not rest here.
+ * False when its holder was asked to give up: it stays held, as by staging_rest().
+ */
+bool staging_leave(struct staged **entry) MUST_CHECK;
+
+/*
  * Wait until the entry is let go (rests, or is gone): waiter->fn(arg) is posted
  * to its loop once; fill these three before. `give_up` asks its holder to abort
  * it. False when nobody holds it (any more): not queued.

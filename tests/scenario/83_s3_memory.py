@@ -2,6 +2,7 @@
 import hashlib
 
 from client import LAST_CHUNK, Client, chunk, head, wait_until
+from fault_target import KEEP
 from harness import payload, slow
 from object_api import ID
 from s3 import IS_LONG, MIB, PART, S3Scenario, large_rgw
@@ -19,6 +20,15 @@ def blocks(size):
     for number in range(size // MIB):
         block[:6] = number.to_bytes(6, "big")
         yield block
+
+
+def swallow(ex):
+    """A part of which the server keeps nothing."""
+    ex.proceed()
+    ex.read_all()
+    ex.leg.body.clear()
+    ex.answer(200, b"", 'ETag: "x"')
+    return KEEP
 
 
 def flow(reader, size, known):
@@ -63,6 +73,24 @@ class Memory(S3Scenario):
         self.assertLessEqual(
             peak - before, (1 + PARALLEL) * DEFAULT_PART + RING +
             (1 + PARALLEL) * CALL + MIB)
+
+    @slow("sanitizers keep memory of their own")
+    def test_parts_that_have_to_be_larger_are_fewer(self):
+        """250 GiB are announced: parts of 26 MiB, of which two are at work."""
+        part = 26 * MIB
+        peer = self.peer(part=swallow)
+        reader = self.s3_reader(peer, READER_S3_PARALLEL=4)
+        before = reader.rss()
+        with Client(reader.port, timeout=300) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {250 << 30}"))
+            for block in blocks(8 * part):
+                client.send(block)
+            wait_until(lambda: len(peer.of("part")) >= 7, "parts come")
+            self.assertEqual(peer.of("part")[0].size, part)
+            self.assertLessEqual(reader.rss("VmHWM") - before,
+                                 2 * part + RING + 5 * CALL + MIB)
+            client.reset()
 
     @slow("sanitizers keep memory of their own")
     def test_many_uploads_cost_that_many_times(self):

@@ -15,6 +15,7 @@ import email.utils
 import hashlib
 import itertools
 import re
+import time
 import urllib.parse
 import xml.etree.ElementTree
 from xml.sax.saxutils import escape
@@ -25,6 +26,7 @@ from s3_client import signature, tags
 KEY = "AKIDEXAMPLE"
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12"
 REGION = "us-east-1"
+LONG_AGO = 1769900000.0      # seconds since 1970
 XML = "Content-Type: application/xml"
 
 KINDS = {
@@ -228,6 +230,9 @@ class S3Peer(FaultTarget):
         self.calls = []
         self.uploads = {}           # id -> (key, headers, {number: bytes})
         self.objects = {}           # key -> (bytes, headers, etag)
+        # When: by key, upload id, (upload id, number). What a test puts here
+        # itself is of LONG_AGO unless it says so.
+        self.times = {}
         self.numbers = itertools.count(1)
         everything = self.follow
         super().__init__(on_put=everything, on_commit=everything,
@@ -293,6 +298,7 @@ class S3Peer(FaultTarget):
         upload_id = f"upload-{next(self.numbers)}"
         with self.lock:
             self.uploads[upload_id] = (ex.call.key, ex.call.headers, {})
+            self.times[upload_id] = time.time()
         return self.say(ex, 200, result(
             "InitiateMultipartUploadResult", Bucket=self.bucket,
             Key=ex.call.key, UploadId=upload_id), XML)
@@ -304,7 +310,9 @@ class S3Peer(FaultTarget):
             if not upload or upload[0] != ex.call.key:
                 return None
             body = bytes(ex.leg.body)
-            upload[2][int(ex.call.query["partNumber"])] = body
+            number = int(ex.call.query["partNumber"])
+            upload[2][number] = body
+            self.times[ex.call.query["uploadId"], number] = time.time()
             return etag_of(body)
 
     def on_part(self, ex):
@@ -332,6 +340,7 @@ class S3Peer(FaultTarget):
             etag = hashlib.md5(b"".join(bytes.fromhex(e) for _, e in wanted))
             etag = f'"{etag.hexdigest()}-{len(wanted)}"'
             self.objects[key] = (body, headers, etag)
+            self.times[key] = time.time()
             del self.uploads[ex.call.query["uploadId"]]
         return result("CompleteMultipartUploadResult", Bucket=self.bucket,
                       Key=key, ETag=etag)
@@ -358,6 +367,7 @@ class S3Peer(FaultTarget):
             if not is_refused:
                 self.objects[ex.call.key] = (body, ex.call.headers,
                                              etag_of(body))
+                self.times[ex.call.key] = time.time()
         if is_refused:
             return self.refuse(ex, 412, "PreconditionFailed")
         return self.say(ex, 200, b"", f"ETag: {etag_of(body)}")
@@ -367,12 +377,18 @@ class S3Peer(FaultTarget):
             self.objects.pop(ex.call.key, None)
         return self.say(ex, 204)
 
-    def kept_fields(self, headers, etag):
+    def iso_time(self, what):
+        return time.strftime("%Y-%m-%dT%H:%M:%S.000Z",
+                             time.gmtime(self.times.get(what, LONG_AGO)))
+
+    def kept_fields(self, key, headers, etag):
         """Those of an object that GET and HEAD give back."""
         kept = [f"{n}: {v}" for n, v in headers.items()
                 if n.startswith("x-amz-meta-") or n == "content-type"]
-        now = email.utils.formatdate(usegmt=True)
-        return [f"ETag: {etag}", f"Last-Modified: {now}", f"Date: {now}", *kept]
+        put_at = email.utils.formatdate(self.times.get(key, LONG_AGO),
+                                        usegmt=True)
+        return [f"ETag: {etag}", f"Last-Modified: {put_at}",
+                f"Date: {email.utils.formatdate(usegmt=True)}", *kept]
 
     def on_head(self, ex):
         with self.lock:
@@ -383,7 +399,7 @@ class S3Peer(FaultTarget):
         if not ex.is_silent:
             ex.leg.status = 200
             lines = ["HTTP/1.1 200 Scripted", f"Content-Length: {len(body)}",
-                     *self.kept_fields(headers, etag), "", ""]
+                     *self.kept_fields(ex.call.key, headers, etag), "", ""]
             ex.raw("\r\n".join(lines).encode())
         return KEEP
 
@@ -393,7 +409,7 @@ class S3Peer(FaultTarget):
         if not found:
             return self.refuse(ex, 404, "NoSuchKey")
         body, headers, etag = found
-        fields = self.kept_fields(headers, etag)
+        fields = self.kept_fields(ex.call.key, headers, etag)
         span = re.fullmatch(r"bytes=(\d+)-(\d*)",
                             ex.call.headers.get("range", ""))
         if not span:
@@ -416,7 +432,7 @@ class S3Peer(FaultTarget):
             shown = keys[:int(query.get("max-keys", "1000"))]
             rows = "".join(
                 row("Contents", Key=k, Size=len(self.objects[k][0]),
-                    LastModified="2026-01-31T23:59:59.000Z",
+                    LastModified=self.iso_time(k),
                     ETag=self.objects[k][2]) for k in shown)
         more = {"NextContinuationToken": shown[-1]} \
             if len(shown) < len(keys) else {}
@@ -428,7 +444,7 @@ class S3Peer(FaultTarget):
         with self.lock:
             rows = "".join(
                 row("Upload", Key=key, UploadId=upload_id,
-                    Initiated="2026-01-31T23:59:59.000Z")
+                    Initiated=self.iso_time(upload_id))
                 for upload_id, (key, _, _) in self.uploads.items()
                 if key.startswith(ex.call.query.get("prefix", "")))
         return self.say(ex, 200, result("ListMultipartUploadsResult", rows,
@@ -439,7 +455,8 @@ class S3Peer(FaultTarget):
             found = self.uploads.get(ex.call.query["uploadId"])
             after = int(ex.call.query.get("part-number-marker", "0"))
             rows = found and "".join(
-                row("Part", PartNumber=n, Size=len(body), ETag=etag_of(body))
+                row("Part", PartNumber=n, Size=len(body), ETag=etag_of(body),
+                    LastModified=self.iso_time((ex.call.query["uploadId"], n)))
                 for n, body in sorted(found[2].items()) if n > after)
         if rows is None:
             return self.refuse(ex, 404, "NoSuchUpload")

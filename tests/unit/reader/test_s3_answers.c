@@ -330,7 +330,7 @@ START_TEST(a_description_comes_back)
 {
 	struct object object = make_object(), there;
 	size_t len;
-	char *text = s3_description_print(&object, "the key", &len);
+	char *text = s3_description_print(&object, "the key", "1-2", &len);
 
 	reset();
 	ck_assert_msg(s3_description_read(span_make(text, len), ID, &there,
@@ -344,6 +344,10 @@ START_TEST(a_description_comes_back)
 	ck_assert_str_eq(there.details.creator, "C");
 	ck_assert_str_eq(there.details.metadata, "{\"a\":\"b\"}");
 	ck_assert_ptr_nonnull(strstr(text, "\"key\":\"the key\""));
+	ck_assert(s3_description_is_of(span_make(text, len), "1-2"));
+	ck_assert(!s3_description_is_of(span_make(text, len), "1-3"));
+	ck_assert(!s3_description_is_of(span_make(text, len - 2), "1-2"));
+	ck_assert(!s3_description_is_of(SPAN_LIT("{}"), ""));
 	for (size_t n = 0; n < len - 1; n++) {
 		reset();
 		ck_assert_int_eq(s3_description_read(span_make(text, n), ID,
@@ -358,7 +362,7 @@ START_TEST(the_description_of_another_object_is_damaged)
 {
 	struct object object = make_object(), there;
 	size_t len;
-	char *text = s3_description_print(&object, "k", &len);
+	char *text = s3_description_print(&object, "k", "1-2", &len);
 
 	reset();
 	ck_assert_int_eq(s3_description_read(
@@ -391,6 +395,10 @@ START_TEST(the_head_of_a_tail_is_checked)
 	ck_assert_int_eq(read_tail(TAIL("12", "10001", "2", ID)), -1);
 	ck_assert_int_eq(read_tail(TAIL("12", "\"1\"", "2", ID)), -1);
 	ck_assert_int_eq(read_tail(TAIL("12", "1", "2", "other")), -1);
+	ck_assert_int_eq(read_tail(TAIL("2", "0", "2", ID)), 0);
+	ck_assert_int_eq(read_tail(TAIL("12", "0", "2", ID)), -1);
+	ck_assert_int_eq(read_tail(TAIL("5368709121", "1", "5368709120", ID)), 0);
+	ck_assert_int_eq(read_tail(TAIL("5368709121", "1", "5368709121", ID)), -1);
 	ck_assert_int_eq(read_tail(""), -1);
 	ck_assert_int_eq(read_tail("{}\n"), -1);
 }
