@@ -19,6 +19,7 @@
 #include "reader/s3_config.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct s3_engine {
 	struct loop *loop;
@@ -34,10 +35,10 @@ struct s3_engine {
 	bool running;
 	struct post stop;
 	struct s3_config config;
-	/* Does the server honour If-None-Match for PUT? Probed at the start. */
+	/* Does the server honour If-None-Match for PUT? s3_probe finds out. */
 	bool has_create_once;
-	/* Does it refuse a body of another SHA-256? Probed as well. */
-	bool checks_bodies;
+	/* Does it refuse a body of another SHA-256? Workers look at this one. */
+	atomic_bool checks_bodies;
 };
 
 /*

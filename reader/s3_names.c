@@ -108,6 +108,13 @@ void s3_key_of_description(const char *prefix, const char *id,
 	CHECK(add(&w, SPAN_LIT(".json")));
 }
 
+void s3_key_of_probe(const char *prefix, const char *id, char key[S3_KEY_SIZE])
+{
+	struct writing w = begin(prefix, id, key);
+
+	CHECK(add(&w, SPAN_LIT(".probe")));
+}
+
 void s3_key_of_tail(const char *prefix, const char *id, char key[S3_KEY_SIZE])
 {
 	struct writing w = begin(prefix, id, key);

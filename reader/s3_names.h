@@ -39,6 +39,9 @@ void s3_key_of_description(const char *prefix, const char *id,
 			   char key[S3_KEY_SIZE]);
 void s3_key_of_tail(const char *prefix, const char *id, char key[S3_KEY_SIZE]);
 
+/* Of what a reader tries the server with; to s3_key_read() it is foreign. */
+void s3_key_of_probe(const char *prefix, const char *id, char key[S3_KEY_SIZE]);
+
 /* What `key` is, and of which object: "" for a foreign one. */
 enum s3_key_kind s3_key_read(const char *prefix, struct span key,
 			     char id[UUID_TEXT_SIZE]);

@@ -11,6 +11,7 @@
  *   s3_source.c    content, range by range
  *   s3_list.c      pages of objects
  *   s3_sweep.c     multipart uploads that nobody commits any more
+ *   s3_probe.c     what the server honours
  *
  * Operations of a sink are carried out on the engine's loop, and end on the loop
  * that they were begun from:
@@ -29,11 +30,13 @@
  */
 #define S3_HELD_BYTES (UINT64_C(64) << 10)
 
+struct s3_probe;
 struct s3_sweep;
 
 struct s3_store {
 	struct store base;
 	struct s3_engine *engine;
+	struct s3_probe *probe;
 	struct s3_sweep *sweep;
 	struct post stop;
 };

@@ -2,139 +2,23 @@
  * The store in a bucket; s3_sink.h draws its files, s3_names.h its keys. This one
  * opens and closes it and hands sinks' operations to the engine's thread.
  */
-#include "common/log.h"
-
+#include "reader/s3_probe.h"
 #include "reader/s3_sink.h"
 #include "reader/s3_sweep.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-/* ---- the bucket at the start ---------------------------------------------- */
-
-/* Requests one after the other, before the engine has a thread. */
-struct start {
-	struct s3_engine *engine;
-	struct s3_request request;
-	bool ended;
-	char key[S3_KEY_SIZE];
-};
-
-static void on_ended(void *arg, struct s3_request *r)
-{
-	struct start *start = arg;
-
-	(void)r;
-	start->ended = true;
-}
-
-static const struct s3_request *wait_for(struct start *start)
-{
-	start->ended = false;
-	start->request.max_tries = 1;
-	s3_request_start(&start->request, on_ended, start);
-	while (!start->ended)
-		loop_run_once(start->engine->loop);
-	return &start->request;
-}
-
-static struct s3_request *ask(struct start *start, const char *method)
-{
-	s3_request_init(&start->request, start->engine, method, start->key);
-	return &start->request;
-}
-
-static struct s3_request *ask_to_put(struct start *start)
-{
-	struct s3_request *r = ask(start, "PUT");
-
-	s3_encryption_fields(r);
-	return r;
-}
-
-/*
- * Does the server refuse to put what is there already? Many take the field and
- * do not honour it, some take no such field.
- */
-static bool probe_create_once(struct start *start)
-{
-	s3_request_field(ask_to_put(start), "if-none-match", "*");
-	return wait_for(start)->status == 412;
-}
-
-/*
- * Does the server compare a body with its x-amz-content-sha256? It has to, but
- * some only sign with it. Where it does, a part's MD5 says nothing new.
- */
-static bool probe_body_check(struct start *start)
-{
-	struct s3_request *r = ask_to_put(start);
-	struct span other = span_of("another body");
-	unsigned char bytes[DIGEST_SHA256_BYTES];
-	char sha256[DIGEST_HEX_SIZE];
-
-	digest_once(&other, 1, bytes);
-	digest_to_hex(bytes, sizeof(bytes), sha256);
-	r->body = span_of("the body");
-	r->sha256 = sha256;
-	return wait_for(start)->status == 400;
-}
-
-static void probe(struct start *start)
-{
-	struct s3_engine *engine = start->engine;
-
-	snprintf(start->key, sizeof(start->key), "%sstream-broadcast.probe",
-		 engine->config.prefix);
-	ask_to_put(start);
-	if (err_is_set(&wait_for(start)->err))
-		return;
-	engine->has_create_once = probe_create_once(start);
-	engine->checks_bodies = probe_body_check(start);
-	ask(start, "DELETE");
-	(void)wait_for(start);
-}
-
-/*
- * What is wrong is said at once, and by /readyz as long as it is so; it does not
- * stop the start, for a bucket, a key and a clock are put right without us.
- */
-static void look_at_bucket(struct start *start)
-{
-	const struct s3_config *config = &start->engine->config;
-	struct s3_request *r = &start->request;
-	struct err err;
-
-	s3_request_init(r, start->engine, "GET", NULL);
-	s3_request_param(r, "list-type", "2");
-	s3_request_param(r, "max-keys", "1");
-	s3_request_param(r, "prefix", config->prefix);
-	err = wait_for(start)->err;
-	if (!err_is_set(&err))
-		probe(start);
-	log_line(err_is_set(&err) ? LOG_ERROR : LOG_INFO, "s3_store",
-		 LOG_STR("url", config->url), LOG_STR("bucket", config->bucket),
-		 LOG_STR("result", err_is_set(&err) ? "unusable" : "ready"),
-		 LOG_STR("create_once",
-			 start->engine->has_create_once ? "yes" : "no"),
-		 LOG_STR("checks_bodies",
-			 start->engine->checks_bodies ? "yes" : "no"),
-		 LOG_STR("reason", err.text));
-}
-
-static int check_bucket(struct s3_engine *engine, struct err *err)
-{
-	struct start *start = calloc(1, sizeof(*start));
-
-	if (!start)
-		return err_set(err, ERR_MEMORY, "out of memory for the store");
-	start->engine = engine;
-	look_at_bucket(start);
-	free(start);
-	return 0;
-}
-
 /* ---- store ---------------------------------------------------------------- */
+
+static void stop_all(void *arg)
+{
+	struct s3_store *store = arg;
+
+	if (store->sweep)
+		s3_sweep_stop(store->sweep);
+	if (store->probe)
+		s3_probe_stop(store->probe);
+}
 
 /* The sweep looks at the base, so it ends first. */
 static void s3_store_stop(struct store *base)
@@ -143,8 +27,7 @@ static void s3_store_stop(struct store *base)
 
 	if (!store->engine->running)
 		return;
-	loop_post(store->engine->loop, &store->stop, s3_sweep_stop,
-		  store->sweep);
+	loop_post(store->engine->loop, &store->stop, stop_all, store);
 	s3_engine_stop(store->engine);
 }
 
@@ -152,9 +35,9 @@ static void s3_store_close(struct store *base)
 {
 	struct s3_store *store = (struct s3_store *)base;
 
-	if (store->sweep)
-		s3_sweep_stop(store->sweep);
+	stop_all(store);
 	s3_sweep_free(&store->sweep);
+	s3_probe_free(&store->probe);
 	s3_engine_free(&store->engine);
 	free(store);
 }
@@ -164,10 +47,11 @@ static int open_all(struct s3_store *store,
 		    struct workers *workers, struct err *err)
 {
 	store->engine = s3_engine_new(settings, workers, err);
-	if (!store->engine || check_bucket(store->engine, err) < 0)
+	if (!store->engine)
 		return -1;
+	store->probe = s3_probe_new(store->engine);
 	store->sweep = s3_sweep_new(store);
-	if (!store->sweep)
+	if (!store->probe || !store->sweep)
 		return err_set(err, ERR_MEMORY, "out of memory for the store");
 	return 0;
 }

@@ -258,6 +258,26 @@ class Committing(TwoReaders):
         self.s3.open_gate()
 
 
+class Probing(TwoReaders):
+    """What the server honours is asked until it says so."""
+
+    def test_a_server_that_is_busy_at_the_start_is_asked_again(self):
+        for kind in ("list", "put"):
+            with self.subTest(kind=kind):
+                self.s3 = self.peer(create_once=True, **{kind: [slow_down]})
+                reader = self.s3_reader(self.s3, wait=False, **QUICK)
+                reader.wait_live()
+                self.assertIn("create_once=no", reader.log())
+                wait_until(lambda: "create_once=yes checks_bodies=yes"
+                           in reader.log(), "it is asked again")
+                self.assert_kept(reader, ID % 1, b"small")
+                self.assertEqual([c.headers.get("if-none-match")
+                                  for c in self.s3.of("put")
+                                  if c.key == f"{ID % 1}.json"], ["*"])
+                self.assertEqual(sorted(self.s3.objects),
+                                 [f"{ID % 1}.json", f"{ID % 1}/x.bin"])
+
+
 class Sweeping(TwoReaders):
     """A stale upload of an identifier that somebody else is at work on."""
 
