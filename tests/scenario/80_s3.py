@@ -469,6 +469,8 @@ class Requests(S3Scenario):
             self.assert_kept(reader, ID % number, payload(size))
         [create] = peer.of("create")
         [put] = [c for c in peer.of("put") if c.size == 1000]
+        self.assertEqual(put.headers["x-amz-meta-sha256"],
+                         sha256(payload(1000)))
         for call in (create, put):
             sent = {n: call.headers.get(n) for n in self.SENT}
             self.assertEqual(sent, self.SENT)

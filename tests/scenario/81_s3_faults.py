@@ -172,14 +172,19 @@ class Parts(FaultyPeer):
         self.assert_forgotten()
 
     def test_a_part_with_another_etag_is_never_committed(self):
-        """Its MD5 counts where the server does not check the SHA-256."""
-        for script, checks in ((wrong_etag, False), (no_etag, False),
-                               (no_etag, True)):
+        """Its MD5 counts where the server does not check the SHA-256.
+
+        Where it does, the Complete says what is to be there, and is refused.
+        """
+        for script, checks, word in ((wrong_etag, False, "ETag"),
+                                     (no_etag, False, "ETag"),
+                                     (no_etag, True, "ETag"),
+                                     (wrong_etag, True, "InvalidPart")):
             with self.subTest(script=script.__name__, checks=checks):
                 self.start(part=script, checks_bodies=checks)
                 said = "yes" if checks else "no"
                 self.assertIn(f"checks_bodies={said}", self.box.log())
-                self.assert_fails("ETag")
+                self.assert_fails(word)
 
     def test_a_server_that_reads_slowly_slows_the_upload_down(self):
         """Slow is not stalled: a part takes 5 s, the timeout is 2 s.

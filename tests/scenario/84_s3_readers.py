@@ -1,6 +1,8 @@
 """Two readers of one bucket, and what a sweep finds there: nobody harms another."""
+import json
 import threading
 import time
+import urllib.parse
 
 from client import fetch, wait_until
 from harness import payload, sha256
@@ -39,6 +41,15 @@ class Pausing(TwoReaders):
         self.assertEqual(self.a.commit(ID % 1, DATA).status, 201)
         self.assert_there(self.b, ID % 1, DATA)
         self.assertEqual(self.a.leftovers(), [])
+
+    def test_parts_are_found_on_every_page_of_their_list(self):
+        self.start()
+        self.s3.parts_page = 1
+        self.append(self.a, 0, 3 * PART + 10)
+        self.append(self.b, 3 * PART + 10, len(DATA))
+        self.assertGreater(len(self.s3.of("parts")), 2)
+        self.assertEqual(self.b.commit(ID % 1, DATA).status, 201)
+        self.assert_there(self.a, ID % 1, DATA)
 
     def test_a_client_that_is_behind_destroys_nothing(self):
         self.start()
@@ -258,6 +269,50 @@ class Committing(TwoReaders):
         self.s3.open_gate()
 
 
+class Listing(TwoReaders):
+
+    def put(self, number):
+        """As a commit leaves it."""
+        object_id = ID % number
+        description = {
+            "id": object_id, "name": "x", "content_type": "text/plain",
+            "size": 1, "sha256": sha256(b"x"), "title": "", "creator": "",
+            "created_at": "2026-01-31T23:59:59.123Z", "metadata": {}}
+        self.s3.objects[f"{object_id}.json"] = (
+            json.dumps(description).encode(), {}, '"d"')
+        self.s3.objects[f"{object_id}/x"] = (b"x", {}, '"c"')
+
+    def pages(self, **query):
+        after = {}
+        while True:
+            words = urllib.parse.urlencode({**query, **after})
+            page = fetch(self.a.port, "GET", f"/objects?{words}").json()
+            yield page["objects"]
+            if not page["next"]:
+                return
+            after = {"after": page["next"]}
+
+    def test_objects_are_found_on_every_page_of_the_keys(self):
+        """Also when a page ends between a description and its content."""
+        n = 300
+        for foreign in 0, 1:
+            with self.subTest(foreign=foreign):
+                self.start()
+                for number in range(n):
+                    self.put(number)
+                for number in range(foreign):
+                    self.s3.objects[f"0-{number}"] = (b"", {}, '"f"')
+                for limit in 100, 1000:
+                    found = [o["id"] for page in self.pages(limit=limit)
+                             for o in page]
+                    self.assertEqual(found, [ID % i for i in range(n)])
+                found = [o["id"] for page in self.pages(limit=7, q="x",
+                                                        sort="size")
+                         for o in page]
+                self.assertEqual(sorted(found), [ID % i for i in range(n)])
+                self.assertEqual(len(set(found)), n)
+
+
 class Probing(TwoReaders):
     """What the server honours is asked until it says so."""
 
@@ -329,6 +384,18 @@ class Sweeping(TwoReaders):
                                      access_denied]})
                 wait_until(lambda: not self.s3.uploads, "it is swept")
                 self.assertEqual(self.s3.objects, {})
+
+    def test_uploads_are_found_on_every_page_of_their_list(self):
+        """Two of them under each key; those of others stay."""
+        self.leave()
+        for number in range(1, 131):
+            for n in (1, 2):
+                self.s3.uploads[f"old-{number}-{n}"] = (
+                    f"{ID % number}/x.bin", {}, {1: b"x"})
+            self.s3.uploads[f"other-{number}"] = (f"{ID % number}0", {}, {})
+        self.sweep()
+        wait_until(lambda: len(self.s3.uploads) == 130, "ours are swept")
+        self.assertEqual({u.split("-")[0] for u in self.s3.uploads}, {"other"})
 
     def test_a_time_that_cannot_be_read_is_no_reason_to_remove(self):
         self.leave()

@@ -234,6 +234,7 @@ class S3Peer(FaultTarget):
         # itself is of LONG_AGO unless it says so.
         self.times = {}
         self.numbers = itertools.count(1)
+        self.parts_page = 1000      # a list of parts has as many
         everything = self.follow
         super().__init__(on_put=everything, on_commit=everything,
                          on_delete=everything, on_post=everything,
@@ -441,27 +442,44 @@ class S3Peer(FaultTarget):
             IsTruncated=str(bool(more)).lower(), **more), XML)
 
     def on_uploads(self, ex):
+        """In the order of keys, and of UploadIds."""
+        query = ex.call.query
+        after = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
         with self.lock:
-            rows = "".join(
-                row("Upload", Key=key, UploadId=upload_id,
-                    Initiated=self.iso_time(upload_id))
-                for upload_id, (key, _, _) in self.uploads.items()
-                if key.startswith(ex.call.query.get("prefix", "")))
-        return self.say(ex, 200, result("ListMultipartUploadsResult", rows,
-                                        IsTruncated="false"), XML)
+            found = sorted((key, upload_id) for upload_id, (key, _, _)
+                           in self.uploads.items()
+                           if key.startswith(query.get("prefix", "")))
+        found = [f for f in found if f > after]
+        shown = found[:int(query.get("max-uploads", "1000"))]
+        rows = "".join(row("Upload", Key=key, UploadId=upload_id,
+                           Initiated=self.iso_time(upload_id))
+                       for key, upload_id in shown)
+        more = {"NextKeyMarker": shown[-1][0],
+                "NextUploadIdMarker": shown[-1][1]} \
+            if len(shown) < len(found) else {}
+        return self.say(ex, 200, result(
+            "ListMultipartUploadsResult", rows,
+            IsTruncated=str(bool(more)).lower(), **more), XML)
 
     def on_parts(self, ex):
         with self.lock:
             found = self.uploads.get(ex.call.query["uploadId"])
             after = int(ex.call.query.get("part-number-marker", "0"))
-            rows = found and "".join(
-                row("Part", PartNumber=n, Size=len(body), ETag=etag_of(body),
+            numbers = sorted(n for n in (found[2] if found else ())
+                             if n > after)
+            shown = numbers[:self.parts_page]
+            rows = "".join(
+                row("Part", PartNumber=n, Size=len(found[2][n]),
+                    ETag=etag_of(found[2][n]),
                     LastModified=self.iso_time((ex.call.query["uploadId"], n)))
-                for n, body in sorted(found[2].items()) if n > after)
-        if rows is None:
+                for n in shown)
+        if not found:
             return self.refuse(ex, 404, "NoSuchUpload")
-        return self.say(ex, 200, result("ListPartsResult", rows,
-                                        IsTruncated="false"), XML)
+        more = {"NextPartNumberMarker": shown[-1]} \
+            if len(shown) < len(numbers) else {}
+        return self.say(ex, 200, result(
+            "ListPartsResult", rows, IsTruncated=str(bool(more)).lower(),
+            **more), XML)
 
 
 # ---- texts ---------------------------------------------------------------------------
