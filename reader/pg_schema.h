@@ -10,8 +10,9 @@
  *
  * Rows of `chunk` fill a page of 8 KiB and stay in it (STORAGE PLAIN):
  * docs/design/0007. Only rows of `object` in state 3 are visible to anybody; one
- * UPDATE makes an object visible with all its bytes. `object.search` is what the
- * trigram index is over.
+ * UPDATE makes an object visible with all its bytes. `object.key` is never given
+ * twice, which is more than its sequence alone can promise (pg_statements.h).
+ * `object.search` is what the trigram index is over.
  *
  * Migrations are numbered, each one transaction, applied at start under an
  * advisory lock, so that several readers may start at once on an empty database.

@@ -31,11 +31,21 @@ enum pg_state {
 	"(extract(epoch FROM created_at) * 1000)::bigint, title, creator, " \
 	"metadata::text"
 
+/*
+ * A key that nobody else had or will have. A crash may take the row of an object
+ * whose sink lives on, and with it the number from the sequence, which then is
+ * given again; the 24 random bits behind it are not.
+ */
+#define PG_NEW_KEY                                                      \
+	"(nextval(pg_get_serial_sequence('object', 'key')) << 24) + " \
+	"floor(random() * 16777216)::bigint"
+
 #define PG_STATEMENTS(X)                                                       \
 	/* owner, id, name, content type: a new row */                        \
 	X(OPEN, 4,                                                             \
-	  "INSERT INTO object (owner, id, state, name, content_type) "         \
-	  "SELECT $1::integer, $2::uuid, 1, $3::text, $4::text "               \
+	  "INSERT INTO object (key, owner, id, state, name, content_type) "    \
+	  "OVERRIDING SYSTEM VALUE "                                           \
+	  "SELECT " PG_NEW_KEY ", $1::integer, $2::uuid, 1, $3::text, $4::text " \
 	  "FROM set_config('synchronous_commit', 'off', true) RETURNING key") \
 	/* owner, id: a row that open did not hear of; one sink has the id */ \
 	X(UNOPEN, 2,                                                           \

@@ -937,6 +937,63 @@ class LostCommits(PgScenario):
             client.send(data[10 * CHUNK:])
             self.expect_lost(box, ID % 1, data, client.response())
 
+    def lose_the_row(self, box):
+        """An upload whose row and number a crash has taken, still connected."""
+        self.store(box, ID % 9, b"everything is prepared")
+        self.cluster.query("CHECKPOINT")
+        self.hold_back_wal()
+        client = Client(box.port)
+        self.addCleanup(client.close)
+        client.send(head("PUT", f"/objects/{ID % 1}",
+                         f"Content-Length: {20 * CHUNK}"))
+        wait_until(lambda: self.rows("object", "state = 1"), "it has a row")
+        number = self.last_number()
+        self.crash(box)
+        self.assertEqual(self.rows("object"), 1)
+        return client, number
+
+    def last_number(self):
+        return int(self.database.value(
+            "SELECT last_value FROM stream_broadcast.object_key_seq"))
+
+    def test_who_lost_its_row_does_not_remove_who_has_its_number_now(self):
+        box = self.pg_reader()
+        client, number = self.lose_the_row(box)
+        data = payload(20 * CHUNK, seed=2)
+        self.store(box, ID % 2, data)
+        self.assertEqual(self.last_number(), number)
+        client.reset()
+        wait_until(lambda: get(box.port, f"/objects/{ID % 1}").status == 404,
+                   "the other one is aborted")
+        self.assert_clean(2)
+        self.assert_stored(box, ID % 2, data)
+
+    def test_who_lost_its_row_does_not_write_for_who_has_its_number_now(self):
+        """The other one may even be the same object, begun again."""
+        boxes = [self.pg_reader(), self.pg_reader()]
+        for second in (ID % 1, ID % 2):
+            client, number = self.lose_the_row(boxes[0])
+            data = payload(20 * CHUNK, seed=2)
+            with Client(boxes[1].port) as other:
+                other.send(head("PUT", f"/objects/{second}",
+                                f"Content-Length: {len(data)}"))
+                wait_until(lambda: self.rows("object", "state = 1"),
+                           "the other one has a row")
+                self.assertEqual(self.last_number(), number)
+                client.send(payload(20 * CHUNK, seed=1))
+                answer = client.response()
+                self.assertEqual(answer.status, 500, answer)
+                self.assertIn("gone from the database",
+                              answer.json()["detail"])
+                other.send(data)
+                self.assertEqual(other.response().status, 200)
+            self.assertEqual(commit(boxes[1], second, data).status, 201)
+            self.assert_clean(2)
+            self.assert_stored(boxes[1], second, data)
+            for object_id in (second, ID % 9):
+                fetch(boxes[0].port, "DELETE", f"/objects/{object_id}")
+            self.assert_clean()
+
 
 class SmallDisk(PgScenario):
     """What needs a file system of its own."""
