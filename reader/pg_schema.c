@@ -9,6 +9,18 @@
 #include <string.h>
 
 /*
+ * The schema may have been made for us, who may not make one: then CREATE SCHEMA
+ * is refused, with IF NOT EXISTS too. `migration` may be all that is left of a
+ * first start that failed.
+ */
+#define CREATE_SCHEMA                                                       \
+	"DO $$ BEGIN IF to_regnamespace('stream_broadcast') IS NULL THEN " \
+	"CREATE SCHEMA stream_broadcast; END IF; END $$;"                  \
+	"CREATE TABLE IF NOT EXISTS migration ("                           \
+	" number integer PRIMARY KEY,"                                     \
+	" applied_at timestamptz NOT NULL DEFAULT now());"
+
+/*
  * Never change one that was released: append the next. Each runs in a
  * transaction with search_path stream_broadcast, public.
  *
@@ -16,6 +28,7 @@
  *    an aborted upload leaves is as large as the upload.
  */
 static const char *const migrations[] = {
+	CREATE_SCHEMA
 	"CREATE EXTENSION IF NOT EXISTS pg_trgm;"
 	"CREATE TABLE instance ("
 	" id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
@@ -146,13 +159,6 @@ static int apply_missing(PGconn *conn, struct err *err)
 
 	if (read_version(conn, &version, err) < 0 ||
 	    check_version(version, err) < 0)
-		return -1;
-	if (version == 0 &&
-	    run(conn,
-		"CREATE SCHEMA IF NOT EXISTS stream_broadcast;"
-		"CREATE TABLE stream_broadcast.migration ("
-		" number integer PRIMARY KEY,"
-		" applied_at timestamptz NOT NULL DEFAULT now())", err) < 0)
 		return -1;
 	while (version < N_MIGRATIONS)
 		if (apply(conn, ++version, err) < 0)

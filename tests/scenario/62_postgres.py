@@ -300,6 +300,38 @@ class Start(PgScenario):
         self.store(boxes[0], ID % 1, b"one")
         self.assert_stored(boxes[2], ID % 1, b"one")
 
+    def test_a_first_migration_that_failed_is_made_again(self):
+        """As where pg_trgm is not installed yet."""
+        self.database.query("""
+            CREATE FUNCTION public.refuse() RETURNS event_trigger AS $$ BEGIN
+                RAISE EXCEPTION 'no such extension'; END $$ LANGUAGE plpgsql;
+            CREATE EVENT TRIGGER refuse ON ddl_command_start
+                WHEN TAG IN ('CREATE EXTENSION')
+                EXECUTE FUNCTION public.refuse()""")
+        self.expect_refusal("no such extension")
+        self.assertEqual(self.database.value(
+            "SELECT to_regnamespace('stream_broadcast') IS NULL"), "t")
+        self.database.query("DROP EVENT TRIGGER refuse")
+        self.store(self.pg_reader(), ID % 1, b"one")
+        self.assert_clean(1)
+
+    def test_what_an_older_reader_left_of_a_first_migration_is_no_obstacle(
+            self):
+        self.database.query("""
+            SET ROLE reader; CREATE SCHEMA stream_broadcast;
+            CREATE TABLE stream_broadcast.migration (number integer PRIMARY KEY,
+                applied_at timestamptz NOT NULL DEFAULT now())""")
+        self.store(self.pg_reader(), ID % 1, b"one")
+        self.assert_clean(1)
+
+    def test_a_schema_that_was_made_for_it_is_enough(self):
+        self.database.query(f"""
+            ALTER DATABASE "{self.database.name}" OWNER TO postgres;
+            CREATE EXTENSION pg_trgm;
+            CREATE SCHEMA stream_broadcast AUTHORIZATION reader""")
+        self.store(self.pg_reader(), ID % 1, b"one")
+        self.assert_clean(1)
+
     def expect_refusal(self, *words, **settings):
         box = self.pg_reader(wait=False, READER_DB_START_TIMEOUT_MS=0,
                              **settings)
