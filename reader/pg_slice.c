@@ -1,8 +1,9 @@
 /*
  * An object's bytes on their way into PostgreSQL: rows of `chunk` through COPY, in
- * *slices*, a transaction each. A slice ends when it has db_slice_bytes, and soon
- * when no bytes come: an upload that waits for its client holds neither a
- * connection nor a transaction. While the database takes rows a worker digests
+ * *slices*, a transaction each. A slice ends when it has db_slice_bytes, when it is
+ * PG_SLICE_MS old, and soon when no bytes come: an upload that waits for its client
+ * holds neither a connection nor a transaction, and one whose client drips holds
+ * none for long. While the database takes rows a worker digests
  * the same bytes; a write has ended when both have.
  */
 #include "reader/pg_sink.h"
@@ -178,6 +179,7 @@ static void begin_copy(struct pg_sink *sink)
 		 "COPY chunk (object, seq, data) FROM STDIN BINARY",
 		 sink->n_slices + 1, sink->key, sink->n_slices);
 	set_slice(sink, SLICE_BEGINNING);
+	sink->slice_began_ms = loop_now_ms(sink->base.loop);
 	pg_link_copy_begin(sink->link, sql, on_copy_begun, sink);
 }
 
@@ -322,10 +324,18 @@ static bool is_full(const struct pg_sink *sink)
 	return sink->slice_bytes >= pg_sink_store(sink)->settings->db_slice_bytes;
 }
 
+/* Its transaction holds back VACUUM in the whole database. */
+static bool is_old(const struct pg_sink *sink)
+{
+	return loop_now_ms(sink->base.loop) - sink->slice_began_ms >=
+	       pg_sink_store(sink)->slice_ms;
+}
+
 /* Rows of this operation are in; it ends now or with the slice. */
 static void after_put(struct pg_sink *sink)
 {
-	if (is_completing(sink) || is_full(sink) || sink->wants_end) {
+	if (is_completing(sink) || is_full(sink) || is_old(sink) ||
+	    sink->wants_end) {
 		end_slice(sink);
 		return;
 	}

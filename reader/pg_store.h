@@ -16,11 +16,15 @@
 #include "reader/pg_house.h"
 #include "reader/sink_impl.h"
 
+/* A slice that is older ends with the write that finds out. */
+#define PG_SLICE_MS 30000u
+
 struct pg_store {
 	struct store base;
 	const struct reader_settings *settings;
 	struct workers *workers;
 	struct pg_house *house;
+	uint64_t slice_ms;		/* PG_SLICE_MS; less in tests */
 	pthread_mutex_t lock;		/* guards `pools` */
 	struct pg_pool **pools;		/* one a loop */
 	size_t n_pools;

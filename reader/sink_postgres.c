@@ -192,6 +192,7 @@ static struct store *postgres_store_open(const struct reader_settings *settings,
 	}
 	store->settings = settings;
 	store->workers = workers;
+	store->slice_ms = PG_SLICE_MS;
 	keep_freed_memory();
 	pthread_mutex_init(&store->lock, NULL);
 	store->house = pg_house_new(settings, err);
