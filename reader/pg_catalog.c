@@ -8,7 +8,6 @@
 #include "reader/pg_schema.h"
 #include "reader/pg_store.h"
 
-#include "common/log.h"
 #include "common/utf8.h"
 
 #include <ctype.h>
@@ -53,8 +52,6 @@ struct lookup {
 	struct store_lookup *wanted;
 	struct pg_call call;
 	struct pg_pool *pool;
-	struct pg_purge purge;
-	int32_t instance;
 };
 
 static void end_lookup(struct lookup *l)
@@ -133,38 +130,29 @@ void pg_find(struct store_lookup *wanted, struct loop *loop)
 
 /* ---- removal ------------------------------------------------------------- */
 
-static void on_purged(void *arg, const struct err *err)
+static struct pg_house *house_of(const struct lookup *l)
 {
-	struct lookup *l = arg;
-
-	/* It is gone for everybody; the rest is the house's. */
-	if (err)
-		log_line(LOG_WARN, "removal", LOG_STR("id", l->wanted->id),
-			 LOG_STR("result", "to be continued"),
-			 LOG_STR("reason", err->text));
-	end_lookup(l);
+	return ((struct pg_store *)(void *)l->wanted->store)->house;
 }
 
+/* It is gone for everybody; its bytes are the house's, however many. */
 static void on_removed(void *arg, PGresult *result, const struct err *err)
 {
 	struct lookup *l = arg;
-	bool any = result && PQntuples(result) > 0;
-	int64_t key = any ? pg_number(result, 0, 0) : 0;
 
-	PQclear(result);
 	if (err)
 		l->wanted->err = *err;
-	if (any)
-		pg_purge_start(&l->purge, l->pool, key, on_purged, l);
-	else
-		end_lookup(l);
+	else if (pg_changed(result) > 0)
+		pg_house_tidy(house_of(l));
+	PQclear(result);
+	end_lookup(l);
 }
 
 static void bind_removal(void *arg, struct pg_link *link)
 {
 	struct lookup *l = arg;
 
-	pg_link_number(link, 0, l->instance);
+	pg_link_number(link, 0, pg_house_instance(house_of(l)));
 	pg_link_text(link, 1, l->wanted->id);
 }
 
@@ -172,11 +160,9 @@ void pg_remove(struct store_lookup *wanted, struct loop *loop)
 {
 	struct lookup *l = lookup_new(wanted, loop);
 
-	if (!l)
-		return;
-	l->instance = pg_house_instance(
-		((struct pg_store *)(void *)wanted->store)->house);
-	pg_call_run(&l->call, l->pool, PG_REMOVE, bind_removal, on_removed, l);
+	if (l)
+		pg_call_run(&l->call, l->pool, PG_REMOVE, bind_removal,
+			    on_removed, l);
 }
 
 /* ---- lists --------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * An object becomes visible by one UPDATE, which is asked for again when its
- * answer was lost; or it is taken back: out of sight first, then its chunks are
- * removed in batches, then its row.
+ * answer was lost; or it is taken back: out of sight, which is the answer; the house
+ * then removes chunks and row.
  */
 #include "reader/pg_sink.h"
 
@@ -15,10 +15,15 @@
 
 static void try_commit(void *arg);
 
-static void remove_later(struct pg_sink *sink)
+/* It was told to go out of sight. Nobody knows whether it did: keep trying. */
+static void end_withdrawal(struct pg_sink *sink, const struct err *err)
 {
-	pg_house_remove_later(pg_sink_store(sink)->house, &sink->chore,
-			      sink->key);
+	struct pg_house *house = pg_sink_store(sink)->house;
+
+	if (err)
+		pg_house_withdraw_later(house, &sink->chore, sink->key);
+	else
+		pg_house_tidy(house);
 }
 
 static void end_commit(struct pg_sink *sink, const struct err *err)
@@ -28,28 +33,14 @@ static void end_commit(struct pg_sink *sink, const struct err *err)
 	sink_end(&sink->base);
 }
 
-static void on_duplicate_purged(void *arg, const struct err *err)
-{
-	struct pg_sink *sink = arg;
-
-	if (err)
-		remove_later(sink);
-	end_commit(sink, NULL);
-}
-
 static void on_duplicate_withdrawn(void *arg, PGresult *result,
 				   const struct err *err)
 {
 	struct pg_sink *sink = arg;
 
 	PQclear(result);
-	if (err) {
-		remove_later(sink);
-		end_commit(sink, NULL);
-		return;
-	}
-	pg_purge_start(&sink->purge, sink->pool, sink->key,
-		       on_duplicate_purged, sink);
+	end_withdrawal(sink, err);
+	end_commit(sink, NULL);
 }
 
 static void bind_withdrawal(void *arg, struct pg_link *link)
@@ -172,28 +163,15 @@ void pg_sink_commit(struct sink *base)
 
 /* ---- abort --------------------------------------------------------------- */
 
-static void on_purged(void *arg, const struct err *err)
-{
-	struct pg_sink *sink = arg;
-
-	if (err)
-		remove_later(sink);
-	sink_end(&sink->base);
-}
-
 static void on_withdrawn(void *arg, PGresult *result, const struct err *err)
 {
 	struct pg_sink *sink = arg;
 
 	PQclear(result);
-	if (err) {
-		/* It may be visible still; the house goes on trying. */
-		sink->base.err = *err;
-		remove_later(sink);
-		sink_end(&sink->base);
-		return;
-	}
-	pg_purge_start(&sink->purge, sink->pool, sink->key, on_purged, sink);
+	if (err)
+		sink->base.err = *err;	/* it may be visible still */
+	end_withdrawal(sink, err);
+	sink_end(&sink->base);
 }
 
 /* Nobody knows whether there is a row: the answer to open was lost. */

@@ -24,6 +24,7 @@
 #define RETRY_MS 2000u		/* after a round that failed */
 #define START_RETRY_US 200000u
 #define RETURN_TIME "3 minutes"	/* a living reader is back after a restart */
+#define LOCK_TIMEOUT "5s"	/* then others have their turn first */
 #define BATCH_ROWS 8192		/* 64 MiB of chunks a transaction */
 #define NUMBER_SIZE 24
 
@@ -38,11 +39,13 @@ struct pg_house {
 	/* the thread */
 	pthread_t thread;
 	bool started;
-	int wake;			/* eventfd: a chore, or the end */
+	int wake;			/* eventfd: work, or the end */
 	pthread_mutex_t mutex;		/* guards what follows */
 	bool stopping;
 	int asking;			/* the connection's socket in a round; or -1 */
 	struct pg_chore *chores;
+	struct pg_chore **last_chore;	/* where the next one goes */
+	bool untidy;			/* objects of ours wait for removal */
 };
 
 /* ---- SQL ----------------------------------------------------------------- */
@@ -119,7 +122,7 @@ static int remove_uncommitted(struct pg_house *house, const char *key,
 			      struct err *err)
 {
 	if (change(house, "UPDATE object SET state = 4, withdrawn_at = now() "
-		   "WHERE key = $1::bigint AND state <> 3", key, NULL,
+		   "WHERE key = $1::bigint AND state IN (1, 2)", key, NULL,
 		   err) < 0 ||
 	    remove_chunks(house, key, err) < 0)
 		return -1;
@@ -127,32 +130,39 @@ static int remove_uncommitted(struct pg_house *house, const char *key,
 		      "state = 4", key, NULL, err) < 0 ? -1 : 0;
 }
 
-/* Remove the objects whose keys a query gives, one by one. */
+/*
+ * Remove the objects whose keys a query gives, one by one; how many. One that
+ * cannot be removed, because somebody has locked it, does not keep the others.
+ */
 static long remove_objects(struct pg_house *house, PGresult *keys,
 			   struct err *err)
 {
 	long n = 0;
 
-	for (int i = 0; i < PQntuples(keys) && !is_stopping(house); i++, n++)
-		if (remove_uncommitted(house, PQgetvalue(keys, i, 0), err) < 0)
-			return -1;
+	for (int i = 0; i < PQntuples(keys) && !is_stopping(house); i++)
+		if (remove_uncommitted(house, PQgetvalue(keys, i, 0), err) == 0)
+			n++;
 	return n;
 }
 
 static int remove_listed(struct pg_house *house, const char *sql,
-			 const char *param, const char *why, struct err *err)
+			 const char *param, enum log_level level,
+			 const char *why, struct err *err)
 {
 	PGresult *keys = ask(house, sql, param, NULL, err);
+	struct err first = ERR_INIT;
 	long n;
 
 	if (!keys)
 		return -1;
-	n = remove_objects(house, keys, err);
+	n = remove_objects(house, keys, &first);
 	PQclear(keys);
 	if (n > 0)
-		log_line(LOG_INFO, "removed", LOG_U64("objects", (uint64_t)n),
+		log_line(level, "removed", LOG_U64("objects", (uint64_t)n),
 			 LOG_STR("reason", why));
-	return n < 0 ? -1 : 0;
+	if (!err_is_set(&first))
+		return 0;
+	return err_set(err, first.code, "%s", first.text);
 }
 
 /* ---- dead instances ------------------------------------------------------ */
@@ -188,8 +198,8 @@ static int bury_instance(struct pg_house *house, const char *instance,
 {
 	if (remove_listed(house,
 			  "SELECT key FROM object WHERE owner = $1::integer "
-			  "AND state <> 3", instance, "their reader is gone",
-			  err) < 0)
+			  "AND state <> 3", instance, LOG_INFO,
+			  "their reader is gone", err) < 0)
 		return -1;
 	return change(house, "DELETE FROM instance WHERE id = $1::integer",
 		      instance, NULL, err) < 0 ? -1 : 0;
@@ -227,8 +237,9 @@ static int bury_the_dead(struct pg_house *house, struct err *err)
 			       house->instance_text, NULL, err);
 	int rc = others ? 0 : -1;
 
-	for (int i = 0; rc == 0 && i < PQntuples(others); i++)
-		rc = look_at_instance(house, PQgetvalue(others, i, 0), err);
+	for (int i = 0; i < PQntuples(others); i++)
+		if (look_at_instance(house, PQgetvalue(others, i, 0), err) < 0)
+			rc = -1;
 	PQclear(others);
 	return rc;
 }
@@ -236,16 +247,20 @@ static int bury_the_dead(struct pg_house *house, struct err *err)
 /* ---- our own leavings ---------------------------------------------------- */
 
 /*
- * Removals of ours that broke off with their connection: after five minutes
- * nobody is still at work on one.
+ * What sinks and deletions have withdrawn. The list is the database's own, so it
+ * takes no memory here and outlives a crash. Newest first: what could not be
+ * removed in the round before, because it is locked, comes last.
  */
-static int finish_removals(struct pg_house *house, struct err *err)
+static int remove_withdrawn(struct pg_house *house, struct err *err)
 {
+	pthread_mutex_lock(&house->mutex);
+	house->untidy = false;
+	pthread_mutex_unlock(&house->mutex);
 	return remove_listed(house,
 			     "SELECT key FROM object WHERE owner = $1::integer "
-			     "AND state = 4 AND withdrawn_at < now() - interval "
-			     "'5 minutes'", house->instance_text,
-			     "their removal had been broken off", err);
+			     "AND state = 4 ORDER BY withdrawn_at DESC",
+			     house->instance_text, LOG_DEBUG,
+			     "deleted or aborted", err);
 }
 
 /*
@@ -264,39 +279,49 @@ static int remove_strays(struct pg_house *house, struct err *err)
 			     "WHERE o.key IS NOT NULL) "
 			     "SELECT key FROM o WHERE key IS NOT NULL AND NOT "
 			     "EXISTS (SELECT FROM object WHERE object.key = o.key)",
-			     NULL, "their object was gone", err);
+			     NULL, LOG_INFO, "their object was gone", err);
 }
 
-/* ---- removals that were asked for ---------------------------------------- */
+/* ---- what was asked for --------------------------------------------------- */
 
 static void wake(struct pg_house *house)
 {
 	CHECK(eventfd_write(house->wake, 1) == 0);
 }
 
-static struct pg_chore *take_chore(struct pg_house *house)
+void pg_house_tidy(struct pg_house *house)
 {
-	struct pg_chore *chore;
+	pthread_mutex_lock(&house->mutex);
+	house->untidy = true;
+	pthread_mutex_unlock(&house->mutex);
+	wake(house);
+}
+
+/* All of them, as a list. */
+static struct pg_chore *take_chores(struct pg_house *house)
+{
+	struct pg_chore *chores;
 
 	pthread_mutex_lock(&house->mutex);
-	chore = house->chores;
-	if (chore)
-		house->chores = chore->next;
+	chores = house->chores;
+	house->chores = NULL;
+	house->last_chore = &house->chores;
 	pthread_mutex_unlock(&house->mutex);
-	return chore;
+	return chores;
 }
 
 static void put_chore(struct pg_house *house, struct pg_chore *chore)
 {
 	pthread_mutex_lock(&house->mutex);
-	chore->next = house->chores;
-	house->chores = chore;
+	chore->next = NULL;
+	*house->last_chore = chore;
+	house->last_chore = &chore->next;
 	pthread_mutex_unlock(&house->mutex);
 	wake(house);
 }
 
-void pg_house_remove_later(struct pg_house *house, struct pg_chore **chore,
-			   int64_t key)
+void pg_house_withdraw_later(struct pg_house *house, struct pg_chore **chore,
+			     int64_t key)
 {
 	if (!*chore)
 		return;
@@ -305,29 +330,32 @@ void pg_house_remove_later(struct pg_house *house, struct pg_chore **chore,
 	*chore = NULL;
 }
 
-static int remove_object(struct pg_house *house, int64_t key, struct err *err)
+static int withdraw(struct pg_house *house, int64_t key, struct err *err)
 {
 	char text[NUMBER_SIZE];
 
 	snprintf(text, sizeof(text), "%" PRId64, key);
-	if (change(house, "UPDATE object SET state = 4, withdrawn_at = now() "
-		   "WHERE key = $1::bigint", text, NULL, err) < 0)
-		return -1;
-	return remove_uncommitted(house, text, err);
+	return change(house, "UPDATE object SET state = 4, owner = $1::integer, "
+		      "withdrawn_at = now() WHERE key = $2::bigint",
+		      house->instance_text, text, err) < 0 ? -1 : 0;
 }
 
+/* Each once. Those that fail are the last ones of the next round. */
 static int do_chores(struct pg_house *house, struct err *err)
 {
-	struct pg_chore *chore;
+	struct pg_chore *chore, *next;
+	int rc = 0;
 
-	while (!is_stopping(house) && (chore = take_chore(house))) {
-		if (remove_object(house, chore->key, err) < 0) {
+	for (chore = take_chores(house); chore; chore = next) {
+		next = chore->next;
+		if (withdraw(house, chore->key, err) < 0) {
 			put_chore(house, chore);
-			return -1;
+			rc = -1;
+		} else {
+			free(chore);
 		}
-		free(chore);
 	}
-	return 0;
+	return rc;
 }
 
 /* ---- instance ------------------------------------------------------------ */
@@ -456,27 +484,52 @@ static int settle(struct pg_house *house, struct err *err)
 	return 0;
 }
 
-static int keep_house(struct pg_house *house, struct err *err)
+/*
+ * Who waits for a lock holds up everybody else, and the round. Not at the start:
+ * there a migration of another reader may take its time.
+ */
+static int limit_waiting(struct pg_house *house, struct err *err)
 {
-	if (settle(house, err) < 0)
-		return -1;
-	if (pg_house_is_replica(house))
-		return 0;
-	if (do_chores(house, err) < 0 || bury_the_dead(house, err) < 0 ||
-	    finish_removals(house, err) < 0)
-		return -1;
+	PGresult *result = ask(house, "SET lock_timeout = '" LOCK_TIMEOUT "'",
+			       NULL, NULL, err);
+
+	PQclear(result);
+	return result ? 0 : -1;
+}
+
+static int look_for_strays(struct pg_house *house, struct err *err)
+{
 	if (clock_monotonic_ms() < house->strays_at_ms)
 		return 0;
 	house->strays_at_ms = clock_monotonic_ms() + STRAYS_MS;
 	return remove_strays(house, err);
 }
 
-static bool has_chores(struct pg_house *house)
+/* One round. What fails does not keep the rest from being done. */
+static int keep_house(struct pg_house *house, struct err *err)
+{
+	static int (*const duties[])(struct pg_house *, struct err *) = {
+		do_chores, remove_withdrawn, bury_the_dead, look_for_strays,
+	};
+	int rc = 0;
+
+	if (connect_house(house, err) < 0 || limit_waiting(house, err) < 0 ||
+	    settle(house, err) < 0)
+		return -1;
+	if (pg_house_is_replica(house))
+		return 0;
+	for (size_t i = 0; i < sizeof(duties) / sizeof(duties[0]); i++)
+		if (duties[i](house, err) < 0)
+			rc = -1;
+	return rc;
+}
+
+static bool has_work(struct pg_house *house)
 {
 	bool has;
 
 	pthread_mutex_lock(&house->mutex);
-	has = house->chores != NULL;
+	has = house->chores != NULL || house->untidy;
 	pthread_mutex_unlock(&house->mutex);
 	return has;
 }
@@ -508,7 +561,7 @@ static bool wait_for_round(struct pg_house *house, uint64_t ms, bool failed)
 	bool lost = false;
 
 	while (now < end && !lost && !is_stopping(house) &&
-	       (failed || !has_chores(house))) {
+	       (failed || !has_work(house))) {
 		lost = wait_for_news(house, end - now);
 		now = clock_monotonic_ms();
 	}
@@ -587,6 +640,7 @@ struct pg_house *pg_house_new(const struct reader_settings *settings,
 	}
 	house->settings = settings;
 	house->asking = -1;
+	house->last_chore = &house->chores;
 	pthread_mutex_init(&house->mutex, NULL);
 	house->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (house->wake < 0)
@@ -613,7 +667,7 @@ static void stop_thread(struct pg_house *house)
 void pg_house_free(struct pg_house **housep)
 {
 	struct pg_house *house = *housep;
-	struct pg_chore *chore;
+	struct pg_chore *chore, *next;
 
 	*housep = NULL;
 	if (!house)
@@ -621,8 +675,10 @@ void pg_house_free(struct pg_house **housep)
 	if (house->started)
 		stop_thread(house);
 	PQfinish(house->conn);
-	while ((chore = take_chore(house)))
+	for (chore = take_chores(house); chore; chore = next) {
+		next = chore->next;
 		free(chore);
+	}
 	if (house->wake >= 0)
 		close(house->wake);
 	pthread_mutex_destroy(&house->mutex);

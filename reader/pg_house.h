@@ -7,10 +7,11 @@
  * whatever machine, without clocks; what it left uncommitted is removed, in
  * batches, right after the start and once a minute: out of sight first, so that an
  * owner who lives after all cannot commit what is being removed. So several
- * readers may share a database. Removed too: objects of our own whose removal was
- * broken off, and, once an hour and after each connect, chunks that have no object
- * (a slice that was committed after all by a backend that nobody heard of any
- * more).
+ * readers may share a database. Removed too: objects of our own that were deleted
+ * or aborted, as soon as they are out of sight, and, once an hour and after each
+ * connect, chunks that have no object (a slice that was committed after all by a
+ * backend that nobody heard of any more). Who waits for a lock of somebody else's
+ * gives up after 5 s, does the rest, and tries again 2 s later.
  *
  * A connection that breaks is made anew at once and the lock taken again; after a
  * restart of the server others wait for that. Objects that another reader may have
@@ -44,19 +45,26 @@ void pg_house_free(struct pg_house **house);
 /* Our number as an instance, for `object.owner`. Any thread. */
 int32_t pg_house_instance(const struct pg_house *house);
 
-/* A removal that will be asked for, maybe: malloc'ed beforehand. */
+/*
+ * Objects of this instance were withdrawn: remove their chunks and rows, soon and
+ * in batches. What a failure or an end leaves is done in a later round, or by the
+ * next start. Any thread.
+ */
+void pg_house_tidy(struct pg_house *house);
+
+/* A withdrawal that will be asked for, maybe: malloc'ed beforehand. */
 struct pg_chore {
 	struct pg_chore *next;
 	int64_t key;
 };
 
 /*
- * Remove the object of this key, whatever its state, as soon as the database can
- * be asked: for those whose own removal failed. Takes *chore and nulls it; asked
- * for already when that is NULL. Any thread.
+ * Withdraw the object of this key, whatever its state, as soon as the database can
+ * be asked, and remove it: for those whose own statement failed. Takes *chore and
+ * nulls it; asked for already when that is NULL. Any thread.
  */
-void pg_house_remove_later(struct pg_house *house, struct pg_chore **chore,
-			   int64_t key);
+void pg_house_withdraw_later(struct pg_house *house, struct pg_chore **chore,
+			     int64_t key);
 
 /* Is the database a replica, which takes no uploads? Any thread. */
 bool pg_house_is_replica(const struct pg_house *house);

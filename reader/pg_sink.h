@@ -33,8 +33,7 @@ struct pg_sink {
 	bool maybe_opened;		/* … nobody knows */
 	struct pg_pool *pool;		/* of the loop of the slice, the call */
 	struct pg_call call;
-	struct pg_purge purge;
-	struct pg_chore *chore;		/* if its removal fails */
+	struct pg_chore *chore;		/* if its withdrawal fails */
 	/* the slice */
 	enum slice_state slice;
 	struct pg_taker taker;

@@ -62,25 +62,18 @@ enum pg_state {
 	  "UPDATE object SET state = 3, title = $2::text, creator = $3::text, " \
 	  "metadata = coalesce(nullif($4::text, ''), '{}')::json "            \
 	  "WHERE key = $1::bigint AND state IN (2, 3)")                        \
-	/* owner, key: out of sight, on its way out */                        \
+	/* owner, key: out of sight; the owner's house removes it */          \
 	X(WITHDRAW, 2,                                                         \
 	  "UPDATE object SET state = 4, owner = $1::integer, "                 \
 	  "withdrawn_at = now() WHERE key = $2::bigint")                       \
 	/* owner, id: the same for what is committed */                       \
 	X(REMOVE, 2,                                                           \
 	  "UPDATE object SET state = 4, owner = $1::integer, "                 \
-	  "withdrawn_at = now() WHERE id = $2::uuid AND state = 3 "            \
-	  "RETURNING key")                                                     \
-	/* key: the next 64 MiB of its chunks */                              \
-	X(PURGE, 1,                                                            \
-	  "DELETE FROM chunk WHERE object = $1::bigint AND seq < 8192 + "      \
-	  "(SELECT min(seq) FROM chunk WHERE object = $1::bigint)")            \
+	  "withdrawn_at = now() WHERE id = $2::uuid AND state = 3")            \
 	/* key, sequence number: one chunk, which will be written anew */     \
 	X(REMOVE_CHUNK, 2,                                                     \
 	  "DELETE FROM chunk WHERE object = $1::bigint "                       \
 	  "AND seq = $2::integer")                                             \
-	/* key: when no chunk is left */                                      \
-	X(FORGET, 1, "DELETE FROM object WHERE key = $1::bigint AND state = 4") \
 	X(FIND, 1,                                                             \
 	  "SELECT " PG_OBJECT_COLUMNS " FROM object "                          \
 	  "WHERE id = $1::uuid AND state = 3")                                 \

@@ -5,8 +5,7 @@
  *   pg_rows.c        bytes as rows of COPY
  *   pg_source.c      committed objects on their way out
  *   pg_catalog.c     find, list, search
- *   pg_purge.c       removal in batches
- *   pg_house.c       migrations, dead instances
+ *   pg_house.c       migrations, dead instances, removal in batches
  *   pg_pool, pg_link, pg_call, pg_statements, pg_error, pg_conninfo: the database
  */
 #ifndef READER_PG_STORE_H
@@ -36,24 +35,6 @@ struct pg_store {
  */
 struct pg_pool *pg_store_pool(struct store *store, struct loop *loop,
 			      struct err *err);
-
-/* ---- pg_purge.c ---------------------------------------------------------- */
-
-/*
- * Remove an object that nobody can see any more: its chunks in batches, then its
- * row. Embedded in its owner until done(arg, err).
- */
-struct pg_purge {
-	struct pg_call call;
-	struct pg_pool *pool;
-	int64_t key;
-	sink_done_fn *done;
-	void *arg;
-};
-
-/* Begin; the row is in state PG_DELETING already. */
-void pg_purge_start(struct pg_purge *purge, struct pg_pool *pool, int64_t key,
-		    sink_done_fn *done, void *arg);
 
 /* ---- pg_catalog.c -------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
  *   stage     the last, shorter row; the slice ends; state staged: the one commit
  *             that is flushed to disk, and with it all before it
  *   commit    state committed: visible                          pg_commit.c
- *   abort     state deleting, then the chunks, then the row
+ *   abort     state deleting; chunks and row go in the background   pg_house.c
  */
 #include "reader/pg_sink.h"
 

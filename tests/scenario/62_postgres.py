@@ -251,6 +251,61 @@ class Api(PgScenario):
             self.assertEqual(walk(limit), whole, limit)
 
 
+class Removal(PgScenario):
+    """What nobody can see any more goes in the background."""
+
+    cluster_settings = {}
+
+    def lock_chunks(self):
+        """Until what is returned is told to COMMIT, no chunk can be removed."""
+        holder = subprocess.Popen(
+            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        holder.stdin.write("BEGIN; SELECT count(*) FROM (SELECT FROM "
+                           "stream_broadcast.chunk FOR UPDATE) AS c;\n")
+        holder.stdin.flush()
+        self.assertNotEqual(int(holder.stdout.readline()), 0)
+        return holder
+
+    def remove_while_locked(self, box):
+        """A committed object and a staged one; both are gone at once."""
+        data = payload(3 * CHUNK)
+        self.store(box, ID % 1, data)
+        self.assertEqual(stage(box, ID % 2, data).status, 200)
+        holder = self.lock_chunks()
+        for i in (1, 2):
+            answer = fetch(box.port, "DELETE", f"/objects/{ID % i}")
+            self.assertEqual(answer.status, 204, answer)
+            self.assertEqual(box.content(ID % i).status, 404)
+        self.assertEqual(self.rows("chunk"), 6)
+        return holder
+
+    def test_a_deletion_does_not_wait_for_the_bytes(self):
+        box = self.pg_reader()
+        self.remove_while_locked(box).communicate("COMMIT;\n")
+        self.assert_clean()
+
+    def test_a_reader_that_is_killed_meanwhile_removes_them_later(self):
+        box = self.pg_reader()
+        holder = self.remove_while_locked(box)
+        box.kill()
+        holder.communicate("COMMIT;\n")
+        wait_until(lambda: self.cluster.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'reader'")
+            == "0", "its sessions ended")
+        box.restart().wait_ready()
+        self.assert_clean()
+
+    def test_an_id_may_be_used_again_before_its_bytes_are_gone(self):
+        box, data = self.pg_reader(), payload(5 * CHUNK, seed=2)
+        holder = self.remove_while_locked(box)
+        self.store(box, ID % 1, data)
+        holder.communicate("COMMIT;\n")
+        self.assert_clean(1)
+        self.assert_stored(box, ID % 1, data)
+
+
 class TwoWriters(PgScenario):
     """Rows 52, 77 and 78: the same identifier at the same time."""
 
@@ -726,15 +781,11 @@ class Instances(PgScenario):
         other = self.pg_reader()
         wait_until(lambda: self.n_waiting() == 1, "it is being removed")
         box.signal(signal.SIGCONT)
-        with Client(box.port) as client:
-            client.request("POST", f"/objects/{ID % 1}/commit",
-                           digest_field(data), body=b"")
-            wait_until(lambda: self.n_waiting() == 2 or
-                       self.rows("object", "state = 3"), "it is decided")
-            holder.communicate("COMMIT;\n")
-            answer = client.response()
+        answer = commit(box, ID % 1, data)
         self.assertEqual(answer.status, 500, answer)
         self.assertIn("gone from the database", answer.json()["detail"])
+        self.assertGreater(self.rows("chunk"), 0)
+        holder.communicate("COMMIT;\n")
         self.assert_clean()
         self.store(box, ID % 1, data)
         self.assert_stored(other, ID % 1, data)
@@ -792,6 +843,41 @@ class Instances(PgScenario):
         self.lose_lock()
         wait_until(lambda: self.cluster.query(locks) not in ([], [[before]]),
                    "it has another one")
+
+    def test_one_removal_that_is_locked_does_not_keep_the_others(self):
+        """It waits for seconds, then they are done, and it comes again."""
+        box, data = self.pg_reader(), payload(3 * CHUNK)
+        for i in (1, 2, 3):
+            self.store(box, ID % i, data)
+        holder = self.hold("SELECT count(*) FROM (SELECT FROM chunk WHERE "
+                           "object = (SELECT key FROM object WHERE id = "
+                           f"'{ID % 1}') FOR UPDATE) AS c")
+        for i in (1, 2, 3):
+            answer = fetch(box.port, "DELETE", f"/objects/{ID % i}")
+            self.assertEqual(answer.status, 204, answer)
+        wait_until(lambda: self.rows() == 1, "the others are removed", 30)
+        self.assertEqual(self.rows("chunk"), 3)
+        holder.communicate("COMMIT;\n")
+        self.assert_clean()
+
+    def test_a_withdrawal_that_is_locked_does_not_keep_the_others(self):
+        """The answers to their own statements were too late."""
+        box = self.pg_reader(READER_DB_TIMEOUT_MS=1000)
+        for i in (1, 2):
+            self.assertEqual(stage(box, ID % i, payload(CHUNK)).status, 200)
+        holders = [self.hold("SELECT count(*) FROM (SELECT FROM object WHERE "
+                             f"id = '{ID % i}' FOR UPDATE) AS o")
+                   for i in (1, 2)]
+        for i in (1, 2):
+            fetch(box.port, "DELETE", f"/objects/{ID % i}")
+        wait_until(lambda: "in time" in box.log(), "it has been asked for")
+        self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
+                           "pg_stat_activity WHERE usename = 'reader' AND "
+                           "state = 'active'")
+        holders[1].communicate("COMMIT;\n")
+        wait_until(lambda: self.rows() == 1, "the other one is removed", 30)
+        holders[0].communicate("COMMIT;\n")
+        self.assert_clean()
 
     def test_a_server_that_hangs_does_not_keep_a_reader_that_ends(self):
         box = self.pg_reader()
@@ -856,14 +942,15 @@ class LostAnswers(PgScenario):
         self.lose(self.proxy.lose_request)
 
     def test_what_an_abort_asks_for_is_lost(self):
-        for i, words in enumerate((b"\0WITHDRAW\0", b"\0PURGE\0",
-                                   b"\0FORGET\0")):
+        for i, words in enumerate((b"\0WITHDRAW\0", b"DELETE FROM chunk",
+                                   b"DELETE FROM object")):
             for how in (self.proxy.lose_answer, self.proxy.lose_request):
                 with self.subTest(words=words, how=how):
+                    self.assert_clean()
                     stage(self.box, ID % i, payload(3 * CHUNK))
                     how(words)
                     fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
-                    self.assertEqual(self.proxy.n_lost, 1)
+                    wait_until(lambda: self.proxy.n_lost == 1, "it is lost")
                     self.assert_clean()
 
     def test_what_a_repeated_commit_asks_for_is_lost(self):
