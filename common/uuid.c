@@ -126,3 +126,21 @@ bool uuid_is_valid(struct span text)
 	}
 	return true;
 }
+
+static unsigned int hex_value(char c)
+{
+	return (unsigned int)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+bool uuid_time_ms(struct span text, uint64_t *ms)
+{
+	/* version 7 of the variant 10xx (RFC 9562, 4.1) */
+	if (!uuid_is_valid(text) || text.ptr[14] != '7' ||
+	    (hex_value(text.ptr[19]) & 0xc) != 0x8)
+		return false;
+	*ms = 0;
+	for (size_t i = 0; i < 13; i++)
+		if (text.ptr[i] != '-')
+			*ms = *ms << 4 | hex_value(text.ptr[i]);
+	return true;
+}

@@ -24,6 +24,12 @@ void uuid_v7(uint64_t wall_ms, char text[UUID_TEXT_SIZE]);
 void uuid_from_name(const char *space, struct span name,
 		    char text[UUID_TEXT_SIZE]);
 
+/*
+ * When a version 7 identifier was made, in ms since 1970 (RFC 9562, 5.7), to *ms.
+ * False: it is none. Whoever made it says so: any 48 bits are possible.
+ */
+bool uuid_time_ms(struct span text, uint64_t *ms);
+
 /* Is it a UUID in its canonical lower-case form, of any version? */
 bool uuid_is_valid(struct span text);
 

@@ -62,7 +62,7 @@ struct object {
 	char content_type[OBJECT_TYPE_SIZE];
 	uint64_t size;			/* OBJECT_SIZE_UNKNOWN until staged */
 	char sha256[DIGEST_HEX_SIZE];	/* "" until staged */
-	uint64_t created_ms;		/* wall clock; of the stage once staged */
+	uint64_t created_ms;		/* the id's time if it has one, or the stage's */
 	struct object_details details;
 };
 

@@ -3,11 +3,12 @@ import pathlib
 import random
 import signal
 import subprocess
+import time
 
 import alloc_count
 from client import Client, Closed, fetch, get, head, wait_until
 from fault_target import not_found, say
-from harness import Scenario, payload, sha256, slow
+from harness import Scenario, payload, running_uploads, sha256, slow
 from media_peer import etag_of, holder, in_turn
 from object_api import ID
 
@@ -135,6 +136,27 @@ class Answers(Playback):
                 self.assertEqual(answer.status, status, (method, condition))
         etag_first = ('If-None-Match: "x"', f"If-Modified-Since: {stored}")
         self.assertEqual(self.get(object_id, *etag_first).status, 200)
+
+    def test_every_reader_says_the_same_date(self):
+        """Though one has the content seconds after the other."""
+        self.boxes = self.readers(2)
+        self.front = self.broadcaster(self.boxes)
+        with Client(self.front.port) as client:
+            client.send(head("PUT", "/broadcast/x", "Content-Length: 2"), b"x")
+            wait_until(lambda: [u for u in running_uploads(self.front)
+                                if u["received"]], "both have accepted it")
+            self.boxes[1].signal(signal.SIGSTOP)
+            client.send(b"y")
+            time.sleep(1.1)     # dates have seconds
+            self.boxes[1].signal(signal.SIGCONT)
+            object_id = client.response().data["id"]
+        dates = [box.content(object_id).headers["last-modified"]
+                 for box in self.boxes]
+        self.assertEqual(dates[0], dates[1])
+        for _ in range(2):      # they take turns
+            for field, status in (("Unmodified", 200), ("Modified", 304)):
+                answer = self.get(object_id, f"If-{field}-Since: {dates[0]}")
+                self.assertEqual(answer.status, status)
 
     def test_a_download_that_is_up_to_date_is_not_fetched_again(self):
         object_id = self.store(payload(5000))

@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define WALL_MS UINT64_C(0x017f22e279b0)
@@ -134,6 +135,42 @@ START_TEST(only_the_canonical_form_is_valid)
 }
 END_TEST
 
+START_TEST(the_time_of_an_identifier_comes_back)
+{
+	static const uint64_t times[] = { 0, 1, WALL_MS,
+					  UINT64_C(0xffffffffffff) };
+	uint64_t ms;
+
+	ck_assert(uuid_time_ms(
+		SPAN_LIT("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), &ms));
+	ck_assert_uint_eq(ms, WALL_MS);
+	for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
+		snprintf(next, sizeof(next), "%08x-%04x-7000-8000-%012x",
+			 (unsigned int)(times[i] >> 16),
+			 (unsigned int)(times[i] & 0xffff), 0u);
+		ck_assert(uuid_time_ms(span_of(next), &ms));
+		ck_assert_uint_eq(ms, times[i]);
+	}
+}
+END_TEST
+
+START_TEST(only_version_7_has_a_time)
+{
+	static const char *const others[] = {
+		"",
+		"017f22e2-79b0-4cc3-98c4-dc0c0c07398f",
+		"017f22e2-79b0-8cc3-98c4-dc0c0c07398f",
+		"017f22e2-79b0-7cc3-78c4-dc0c0c07398f",
+		"017f22e2-79b0-7cc3-c8c4-dc0c0c07398f",
+		"017F22E2-79B0-7CC3-98C4-DC0C0C07398F"};
+	uint64_t ms;
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		ck_assert_msg(!uuid_time_ms(span_of(others[i]), &ms), "%s",
+			      others[i]);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
 	tcase_add_test(tc, an_identifier_begins_with_its_time);
@@ -148,6 +185,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, names_of_different_spaces_differ);
 	tcase_add_test(tc, an_empty_name_has_an_identifier_too);
 	tcase_add_test(tc, only_the_canonical_form_is_valid);
+	tcase_add_test(tc, the_time_of_an_identifier_comes_back);
+	tcase_add_test(tc, only_version_7_has_a_time);
 }
 
 int main(void)

@@ -253,9 +253,33 @@ START_TEST(filters_select_by_type_size_and_time)
 				  .content_type = "audio" }), 0);
 	ck_assert_uint_eq(count_found((struct store_list){ .min_size = 2,
 							   .max_size = 4 }), 3);
-	ck_assert_uint_ge(count_found((struct store_list){ .from_ms = at }), 5);
-	ck_assert_uint_le(count_found((struct store_list){ .until_ms = at }),
-			  5);
+	ck_assert_uint_eq(count_found((struct store_list){ .from_ms = at }),
+			  10);
+	ck_assert_uint_eq(count_found((struct store_list){ .until_ms = at }),
+			  0);
+}
+END_TEST
+
+/* Sixteen objects of the fixture have one time. */
+START_TEST(times_are_from_the_first_until_before_the_second)
+{
+	uint64_t at, later;
+
+	use(_i);
+	store_mixed(40);
+	MUST(find(16, false));
+	at = lookup.object.created_ms;
+	MUST(find(32, false));
+	later = lookup.object.created_ms;
+	ck_assert_uint_eq(count_found((struct store_list){ .from_ms = at }),
+			  24);
+	ck_assert_uint_eq(count_found((struct store_list){ .from_ms = at + 1 }),
+			  8);
+	ck_assert_uint_eq(count_found((struct store_list){ .until_ms = at }),
+			  16);
+	ck_assert_uint_eq(count_found((struct store_list){ .from_ms = at,
+							   .until_ms = later }),
+			  16);
 	ck_assert_uint_eq(count_found((struct store_list){ .from_ms = at,
 							   .until_ms = at }),
 			  0);
@@ -272,7 +296,8 @@ END_TEST
 	X(a_query_that_matches_says_where_it_ends) \
 	X(a_query_looks_in_title_and_creator_too) \
 	X(every_order_has_its_pages_in_both_directions) \
-	X(filters_select_by_type_size_and_time)
+	X(filters_select_by_type_size_and_time) \
+	X(times_are_from_the_first_until_before_the_second)
 
 int main(void)
 {

@@ -1,6 +1,8 @@
 /* What every kind of store must do: each test runs once for each kind. */
 #include "tests/unit/reader/store_fixture.h"
 
+#include "common/clock.h"
+
 #include <signal.h>
 
 /* The committed object has this content, as far as the kind can tell. */
@@ -133,6 +135,48 @@ START_TEST(a_description_comes_back_as_it_was_given)
 			  sink_object(sink)->created_ms);
 	ck_assert_uint_gt(lookup.object.created_ms, 0);
 	sink_close(&sink);
+}
+END_TEST
+
+/* What a store says of the time of an object of this identifier. */
+static uint64_t time_of(const char *id)
+{
+	struct object object = make_object(1);
+	struct sink *sink;
+
+	snprintf(object.id, sizeof(object.id), "%s", id);
+	sink = open_object(&object);
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+	MUST(find_id(id, false));
+	return lookup.object.created_ms;
+}
+
+/* So that it is the same at every reader. */
+START_TEST(the_time_of_an_object_is_its_identifier_s)
+{
+	use(_i);
+	ck_assert_uint_eq(time_of("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"),
+			  UINT64_C(0x017f22e279b0));
+}
+END_TEST
+
+START_TEST(an_identifier_without_a_likely_time_has_that_of_its_stage)
+{
+	static const char *const ids[] = {
+		"017f22e2-79b0-8cc3-98c4-dc0c0c07398f",	/* version 8 */
+		"00000000-0000-7cc3-98c4-dc0c0c07398f",	/* in 1970 */
+		"ffffffff-ffff-7cc3-98c4-dc0c0c07398f",	/* in 10889 */
+	};
+	uint64_t before = clock_wall_ms(), ms;
+
+	use(_i);
+	for (size_t i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
+		ms = time_of(ids[i]);
+		ck_assert_uint_ge(ms, before);
+		ck_assert_uint_le(ms, clock_wall_ms());
+	}
 }
 END_TEST
 
@@ -629,6 +673,8 @@ END_TEST
 	X(an_object_is_visible_only_after_its_commit) \
 	X(a_staged_object_knows_its_size_and_digest) \
 	X(a_description_comes_back_as_it_was_given) \
+	X(the_time_of_an_object_is_its_identifier_s) \
+	X(an_identifier_without_a_likely_time_has_that_of_its_stage) \
 	X(details_that_came_after_the_stage_come_back) \
 	X(the_last_details_before_the_commit_count) \
 	X(a_repeated_commit_changes_no_details) \
