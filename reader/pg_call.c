@@ -24,23 +24,7 @@ static void on_taken(void *arg, struct pg_link *link, const struct err *err)
 	call->link = link;
 	if (call->bind)
 		call->bind(call->arg, link);
-	if (call->sql)
-		pg_link_run_sql(link, call->sql, call->n_params, on_done,
-				call);
-	else
-		pg_link_run(link, call->statement, on_done, call);
-}
-
-static void start(struct pg_call *call, struct pg_pool *pool,
-		  void (*bind)(void *arg, struct pg_link *link),
-		  pg_done_fn *done, void *arg)
-{
-	CHECK(!call->link && !call->taker.pool);
-	call->pool = pool;
-	call->bind = bind;
-	call->done = done;
-	call->arg = arg;
-	pg_pool_take(pool, &call->taker, on_taken, call);
+	pg_link_run(link, call->statement, on_done, call);
 }
 
 void pg_call_run(struct pg_call *call, struct pg_pool *pool,
@@ -48,19 +32,13 @@ void pg_call_run(struct pg_call *call, struct pg_pool *pool,
 		 void (*bind)(void *arg, struct pg_link *link),
 		 pg_done_fn *done, void *arg)
 {
+	CHECK(!call->link && !call->taker.pool);
+	call->pool = pool;
 	call->statement = statement;
-	call->sql = NULL;
-	start(call, pool, bind, done, arg);
-}
-
-void pg_call_run_sql(struct pg_call *call, struct pg_pool *pool,
-		     const char *sql, int n_params,
-		     void (*bind)(void *arg, struct pg_link *link),
-		     pg_done_fn *done, void *arg)
-{
-	call->sql = sql;
-	call->n_params = n_params;
-	start(call, pool, bind, done, arg);
+	call->bind = bind;
+	call->done = done;
+	call->arg = arg;
+	pg_pool_take(pool, &call->taker, on_taken, call);
 }
 
 void pg_call_cancel(struct pg_call *call)

@@ -16,8 +16,6 @@ struct pg_call {
 	struct pg_taker taker;
 	struct pg_link *link;		/* while it runs on one */
 	enum pg_statement statement;
-	const char *sql;		/* instead of the statement */
-	int n_params;
 	void (*bind)(void *arg, struct pg_link *link);
 	pg_done_fn *done;
 	void *arg;
@@ -31,12 +29,6 @@ void pg_call_run(struct pg_call *call, struct pg_pool *pool,
 		 enum pg_statement statement,
 		 void (*bind)(void *arg, struct pg_link *link),
 		 pg_done_fn *done, void *arg);
-
-/* The same with SQL text of our own making, borrowed until the end. */
-void pg_call_run_sql(struct pg_call *call, struct pg_pool *pool,
-		     const char *sql, int n_params,
-		     void (*bind)(void *arg, struct pg_link *link),
-		     pg_done_fn *done, void *arg);
 
 /*
  * Forget it: done will not be called. A statement that runs is broken off with

@@ -171,8 +171,10 @@ void pg_remove(struct store_lookup *wanted, struct loop *loop)
 
 struct listing {
 	struct store_list *list;
-	struct pg_call call;
 	struct pg_pool *pool;
+	struct pg_taker taker;
+	struct pg_link *link;		/* while it runs on one */
+	struct timer patience;		/* until it has one */
 	char sql[SQL_SIZE];
 	size_t len;
 	int n_params;
@@ -221,14 +223,6 @@ static void add_number(struct listing *l, const char *fragment, int64_t number)
 }
 
 /* ---- the query ----------------------------------------------------------- */
-
-/*
- * How well a row fits: 1 when it contains the query, otherwise how much of its
- * best fitting stretch is the query's (pg_trgm manual, word_similarity).
- */
-#define SCORE                                                                \
-	"CASE WHEN search LIKE " PATTERN " THEN 1::real "                    \
-	"ELSE word_similarity(" QUERY ", search) END"
 
 static void make_pattern(struct listing *l)
 {
@@ -366,15 +360,14 @@ static void add_order(struct listing *l)
 	add_number(l, " LIMIT $?::bigint", (int64_t)l->list->limit + 1);
 }
 
-/* All rows in some order; those that fit the query, if there is one. */
+/*
+ * All rows in some order; those that fit the query, if there is one. How well
+ * they do is not asked: it takes as long as finding them.
+ */
 static void add_rows(struct listing *l)
 {
-	bool has_query = l->n_params > 0;
-
-	add(l, "SELECT *, ");
-	add(l, has_query ? SCORE : "1::real");
-	add(l, " AS score FROM object WHERE state = 3");
-	if (has_query) {
+	add(l, "SELECT *, 1::real AS score FROM object WHERE state = 3");
+	if (l->n_params > 0) {
 		add(l, " AND (search %> " QUERY " OR (");
 		add_contains(l);
 		add(l, "))");
@@ -434,15 +427,13 @@ static void build(struct listing *l)
 	add_order(l);
 }
 
-static void bind_list(void *arg, struct pg_link *link)
+static void bind_list(struct listing *l)
 {
-	struct listing *l = arg;
-
 	for (int i = 0; i < l->n_params; i++) {
 		if (l->texts[i])
-			pg_link_text(link, i, l->texts[i]);
+			pg_link_text(l->link, i, l->texts[i]);
 		else
-			pg_link_number(link, i, l->numbers[i]);
+			pg_link_number(l->link, i, l->numbers[i]);
 	}
 }
 
@@ -489,21 +480,64 @@ static void take_rows(struct store_list *list, const PGresult *result)
 			  sizeof(list->last_key));
 }
 
-static void on_listed(void *arg, PGresult *result, const struct err *err)
+static void end_list(struct listing *l)
 {
-	struct listing *l = arg;
 	struct store_list *list = l->list;
 
-	if (err)
-		list->err = *err;
-	else
-		take_rows(list, result);
-	PQclear(result);
 	free(l);
 	store_list_end(list);
 }
 
-void pg_list(struct store_list *list, struct loop *loop)
+static void on_listed(void *arg, PGresult *result, const struct err *err)
+{
+	struct listing *l = arg;
+
+	if (err)
+		l->list->err = *err;
+	else
+		take_rows(l->list, result);
+	PQclear(result);
+	pg_pool_give(l->pool, &l->link);
+	end_list(l);
+}
+
+static void on_turn(void *arg, struct pg_link *link, const struct err *err)
+{
+	struct listing *l = arg;
+
+	timer_stop(&l->patience);
+	l->link = link;
+	if (link) {
+		bind_list(l);
+		pg_link_run_sql(link, l->sql, l->n_params, on_listed, l);
+	} else {
+		l->list->err = *err;
+		end_list(l);
+	}
+}
+
+/* Most who wait so long have gone, which is not heard of before the answer. */
+static void on_patience_end(void *arg)
+{
+	struct listing *l = arg;
+
+	pg_pool_cancel(&l->taker);
+	err_set(&l->list->err, ERR_LIMIT,
+		"other lists keep the database's connections busy, try later");
+	end_list(l);
+}
+
+static void wait_for_turn(struct listing *l, const struct pg_store *store,
+			  struct loop *loop)
+{
+	timer_init(&l->patience, loop, on_patience_end, l);
+	timer_start(&l->patience, store->settings->db_connect_timeout_ms);
+	l->taker.is_long = true;
+	pg_pool_take(l->pool, &l->taker, on_turn, l);
+}
+
+/* NULL: it has ended with an error. */
+static struct listing *listing_new(struct store_list *list, struct loop *loop)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -511,15 +545,23 @@ void pg_list(struct store_list *list, struct loop *loop)
 		l->pool = pg_store_pool(list->store, loop, &list->err);
 	else
 		err_set(&list->err, ERR_MEMORY, "out of memory for a list");
-	if (!l || !l->pool) {
-		free(l);
-		store_list_end(list);
-		return;
+	if (l && l->pool) {
+		l->list = list;
+		return l;
 	}
-	l->list = list;
+	free(l);
+	store_list_end(list);
+	return NULL;
+}
+
+void pg_list(struct store_list *list, struct loop *loop)
+{
+	struct listing *l = listing_new(list, loop);
+
+	if (!l)
+		return;
 	snprintf(l->query, sizeof(l->query), "%s", list->query);
 	make_pattern(l);
 	build(l);
-	pg_call_run_sql(&l->call, l->pool, l->sql, l->n_params, bind_list,
-			on_listed, l);
+	wait_for_turn(l, (struct pg_store *)(void *)list->store, loop);
 }

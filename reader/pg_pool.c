@@ -15,6 +15,7 @@ struct slot {
 	struct pg_link *link;
 	struct pg_pool *pool;
 	bool taken;		/* by somebody, or by its own connect */
+	bool is_long;		/* … by somebody who said so */
 	uint64_t idle_since_ms;
 };
 
@@ -26,6 +27,7 @@ struct pg_pool {
 	struct workers *workers;
 	struct pg_taker *first;
 	struct pg_taker **last;
+	size_t n_long;		/* links that are taken for long */
 	size_t n_connecting;
 	uint64_t backoff_ms;	/* 0: the last attempt went well */
 	uint64_t retry_at_ms;
@@ -74,9 +76,28 @@ void pg_pool_cancel(struct pg_taker *taker)
 	taker->pool = NULL;
 }
 
+/* How many more may take a link for long. */
+static size_t room_for_long(const struct pg_pool *pool)
+{
+	size_t most = pool->n_slots / 4 ? pool->n_slots / 4 : 1;
+
+	return most - pool->n_long;
+}
+
+/* The first whose turn has come; NULL: there is none. */
+static struct pg_taker *next_in_turn(const struct pg_pool *pool)
+{
+	bool has_room = room_for_long(pool) > 0;
+	struct pg_taker *taker = pool->first;
+
+	while (taker && taker->is_long && !has_room)
+		taker = taker->next;
+	return taker;
+}
+
 bool pg_pool_is_wanted(const struct pg_pool *pool)
 {
-	return pool->first != NULL;
+	return next_in_turn(pool) != NULL;
 }
 
 /* Those who wait now; whoever comes back from within has to wait anew. */
@@ -124,13 +145,18 @@ static struct slot *find_unconnected(struct pg_pool *pool)
 	return NULL;
 }
 
+/* How many links could be given away now. */
 static size_t count_waiting(const struct pg_pool *pool)
 {
-	size_t n = 0;
+	size_t n = 0, n_long = 0, room = room_for_long(pool);
 
-	for (struct pg_taker *t = pool->first; t; t = t->next)
-		n++;
-	return n;
+	for (struct pg_taker *t = pool->first; t; t = t->next) {
+		if (t->is_long)
+			n_long++;
+		else
+			n++;
+	}
+	return n + (n_long < room ? n_long : room);
 }
 
 /* Nothing is in use or connecting that could serve those who wait. */
@@ -228,17 +254,23 @@ static void connect_more(struct pg_pool *pool)
 	}
 }
 
+static void hand_out(struct slot *slot, struct pg_taker *taker)
+{
+	pg_pool_cancel(taker);
+	slot->taken = true;
+	slot->is_long = taker->is_long;
+	slot->pool->n_long += slot->is_long;
+	taker->fn(taker->arg, slot->link, NULL);
+}
+
 static void serve(struct pg_pool *pool)
 {
 	struct slot *slot;
 	struct pg_taker *taker;
 	struct err why;
 
-	while (pool->first && (slot = find_ready(pool))) {
-		taker = dequeue(pool);
-		slot->taken = true;
-		taker->fn(taker->arg, slot->link, NULL);
-	}
+	while ((taker = next_in_turn(pool)) && (slot = find_ready(pool)))
+		hand_out(slot, taker);
 	if (in_backoff(pool) && is_hopeless(pool)) {
 		why = pool->why;	/* who is failed may take again */
 		fail_all(pool, &why);
@@ -275,6 +307,8 @@ void pg_pool_give(struct pg_pool *pool, struct pg_link **linkp)
 	if (!pg_link_is_usable(slot->link))
 		pg_link_reset(slot->link);
 	slot->taken = false;
+	pool->n_long -= slot->is_long;
+	slot->is_long = false;
 	slot->idle_since_ms = loop_now_ms(pool->loop);
 	serve(pool);
 }

@@ -9,6 +9,10 @@
  * fewer than we may have is shared. When there is none, all who wait, and all who
  * come in the back-off, fail with the attempt's reason.
  *
+ * A search may run for seconds. Takers that say so get a quarter of the links, at
+ * least one, and wait for each other's: with two connections and more everybody
+ * else always finds one.
+ *
  * Bounds: at most `db_connections` links; those idle for a minute are closed.
  */
 #ifndef READER_PG_POOL_H
@@ -28,6 +32,7 @@ struct pg_taker {
 	struct pg_pool *pool;		/* NULL: does not wait */
 	pg_taken_fn *fn;
 	void *arg;
+	bool is_long;			/* set before: it may run for seconds */
 };
 
 /* An empty pool on `loop`, or NULL when out of memory. */
@@ -54,7 +59,7 @@ void pg_pool_cancel(struct pg_taker *taker);
  */
 void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
 
-/* Does somebody wait for a link? */
+/* Does somebody wait for a link, and not only for his turn? */
 bool pg_pool_is_wanted(const struct pg_pool *pool);
 
 /* Memory for rows in the making, PG_SCRATCH_BYTES; for use within one callback. */

@@ -306,6 +306,73 @@ class Removal(PgScenario):
         self.assert_stored(box, ID % 1, data)
 
 
+# Found before pg_trgm's own: searches wait here until the gate is gone.
+GATE = """
+ALTER EXTENSION pg_trgm SET SCHEMA public;
+CREATE TABLE stream_broadcast.gate (shut boolean);
+INSERT INTO stream_broadcast.gate VALUES (true);
+CREATE SEQUENCE stream_broadcast.calls;
+CREATE FUNCTION stream_broadcast.word_similarity(text, text) RETURNS real
+LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+    PERFORM nextval('stream_broadcast.calls');
+    WHILE EXISTS (SELECT FROM stream_broadcast.gate) LOOP
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+    RETURN 0.5;
+END $$"""
+
+
+class SlowSearches(PgScenario):
+    """Searches that take their time are nobody else's affair."""
+
+    def setUp(self):
+        super().setUp()
+        self.box = self.pg_reader(READER_THREADS=1)
+        self.store(self.box, ID % 1, b"x", "Content-Disposition: attachment; "
+                   "filename=\"Bohemian Rhapsody.flac\"")
+        self.database.query(GATE)
+
+    def calls(self):
+        return int(self.database.value(
+            "SELECT CASE WHEN is_called THEN last_value ELSE 0 END "
+            "FROM stream_broadcast.calls"))
+
+    def open_gate(self):
+        self.database.query("DELETE FROM stream_broadcast.gate")
+
+    def search(self, n):
+        """n clients that search at the same time; they wait."""
+        clients = [Client(self.box.port) for _ in range(n)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.request("GET", "/objects?q=bohemain")
+        wait_until(lambda: self.calls() >= 2, "searches run")
+        return clients
+
+    def test_uploads_and_players_find_a_connection_beside_searches(self):
+        clients = self.search(16)
+        self.store(self.box, ID % 2, b"meanwhile")
+        self.assert_stored(self.box, ID % 2, b"meanwhile")
+        self.assertEqual(self.calls(), 2)   # a quarter of the connections
+        self.open_gate()
+        for client in clients:
+            answer = client.response()
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(len(answer.json()["objects"]), 1)
+
+    def test_a_search_waits_for_its_turn_no_longer_than_for_a_connection(self):
+        self.box.stop()
+        self.box.settings["READER_DB_CONNECT_TIMEOUT_MS"] = 2000
+        self.box.restart().wait_ready()
+        clients = self.search(5)
+        wait_until(lambda: sum(c.can_read(0) for c in clients) == 3,
+                   "three are sent away")
+        self.open_gate()
+        self.assertEqual(sorted(c.response().status for c in clients),
+                         [200, 200, 503, 503, 503])
+        self.assertEqual(self.calls(), 2)
+
+
 class TwoWriters(PgScenario):
     """Rows 52, 77 and 78: the same identifier at the same time."""
 

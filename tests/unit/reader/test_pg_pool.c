@@ -129,6 +129,55 @@ START_TEST(who_cancels_is_passed_over)
 }
 END_TEST
 
+static void take_long(int i)
+{
+	takers[i].is_long = true;
+	take(i);
+}
+
+START_TEST(who_takes_long_leaves_links_to_others)
+{
+	start(8);
+	for (int i = 0; i < 4; i++)
+		take_long(i);
+	wait_for(0);
+	wait_for(1);
+	ck_assert(!pg_pool_is_wanted(pool));
+	for (int i = 4; i < N_TAKERS; i++) {
+		take(i);
+		wait_for(i);
+	}
+	ck_assert(!was_called[2] && !was_called[3]);
+	give(4);	/* not theirs */
+	ck_assert(!was_called[2]);
+	give(1);
+	ck_assert(was_called[2] && !was_called[3]);
+	pg_pool_cancel(&takers[3]);
+	give(0);
+	take_long(0);
+	ck_assert(was_called[0]);
+	stop();
+}
+END_TEST
+
+START_TEST(who_takes_long_gets_the_only_link_in_his_turn)
+{
+	start(1);
+	for (int i = 0; i < 3; i++)
+		take_long(i);
+	wait_for(0);
+	take(3);
+	give(0);
+	wait_for(1);
+	ck_assert(!was_called[3]);
+	give(1);
+	wait_for(2);
+	give(2);
+	wait_for(3);
+	stop();
+}
+END_TEST
+
 START_TEST(links_are_not_more_than_allowed_and_used_again)
 {
 	start(3);
@@ -277,6 +326,8 @@ int main(void)
 	tcase_add_test(tc, a_link_is_given_to_those_who_wait_in_order);
 	tcase_add_test(tc, who_cancels_is_passed_over);
 	tcase_add_test(tc, links_are_not_more_than_allowed_and_used_again);
+	tcase_add_test(tc, who_takes_long_leaves_links_to_others);
+	tcase_add_test(tc, who_takes_long_gets_the_only_link_in_his_turn);
 	tcase_add_test(tc, one_that_is_in_the_middle_of_something_is_not_used_again);
 	tcase_add_test(tc, nobody_listens_and_all_who_wait_are_told);
 	tcase_add_test(tc, who_takes_another_one_when_told_is_told_again);
