@@ -1,9 +1,10 @@
 /*
  * pg_error.h - what libpq and PostgreSQL say, as our errors
  *
- * The code says who must act: a database that cannot be reached, is full or
- * misbehaves is the operator's of the store (ERR_STORE; 507 when out of space),
- * one that is busy, starting or out of connections is ERR_LIMIT (503, try again).
+ * The code says who must act: a database that breaks off, is full or misbehaves
+ * is the operator's of the store (ERR_STORE; 507 when out of space), one that is
+ * busy, starting or out of connections is ERR_LIMIT (503, try again). For who waits
+ * for a connection, one that cannot be reached at all is, too (pg_pool.h).
  */
 #ifndef READER_PG_ERROR_H
 #define READER_PG_ERROR_H

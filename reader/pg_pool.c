@@ -182,6 +182,16 @@ static void start_backoff(struct pg_pool *pool, const struct err *err)
 	pool->retry_at_ms = loop_now_ms(pool->loop) + pool->backoff_ms / 2 +
 			    clock_monotonic_us() % (pool->backoff_ms / 2 + 1);
 	pool->why = *err;
+	/* Nothing is lost yet: whatever it is, 503 and Retry-After say so. */
+	pool->why.code = ERR_LIMIT;
+}
+
+/* Who is failed may take again, and begin another back-off. */
+static void fail_for_backoff(struct pg_pool *pool)
+{
+	struct err why = pool->why;
+
+	fail_all(pool, &why);
 }
 
 static void end_backoff(struct pg_pool *pool)
@@ -195,7 +205,7 @@ static void on_connected(void *arg, PGresult *result, const struct err *err)
 {
 	struct slot *slot = arg;
 	struct pg_pool *pool = slot->pool;
-	struct err why;
+	struct err why = err ? *err : ERR_INIT;
 
 	PQclear(result);
 	slot->taken = false;
@@ -206,11 +216,10 @@ static void on_connected(void *arg, PGresult *result, const struct err *err)
 		serve(pool);
 		return;
 	}
-	why = *err;
 	start_backoff(pool, &why);
 	/* Those that the server does allow are for all. */
 	if (is_hopeless(pool))
-		fail_all(pool, &why);
+		fail_for_backoff(pool);
 }
 
 static void connect_slot(struct slot *slot)
@@ -267,16 +276,13 @@ static void serve(struct pg_pool *pool)
 {
 	struct slot *slot;
 	struct pg_taker *taker;
-	struct err why;
 
 	while ((taker = next_in_turn(pool)) && (slot = find_ready(pool)))
 		hand_out(slot, taker);
-	if (in_backoff(pool) && is_hopeless(pool)) {
-		why = pool->why;	/* who is failed may take again */
-		fail_all(pool, &why);
-	} else {
+	if (in_backoff(pool) && is_hopeless(pool))
+		fail_for_backoff(pool);
+	else
 		connect_more(pool);
-	}
 }
 
 void pg_pool_take(struct pg_pool *pool, struct pg_taker *taker,

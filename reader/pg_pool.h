@@ -7,7 +7,8 @@
  * to 5 s, with jitter) without further attempts, so that nobody hammers a database
  * that is down. Connections that work go on serving all: a server that allows
  * fewer than we may have is shared. When there is none, all who wait, and all who
- * come in the back-off, fail with the attempt's reason.
+ * come in the back-off, fail with the attempt's reason, as ERR_LIMIT: later it may go
+ * well, as nothing that was asked for has begun.
  *
  * A search may run for seconds. Takers that say so get a quarter of the links, at
  * least one, and wait for each other's: with two connections and more everybody

@@ -222,9 +222,10 @@ START_TEST(nobody_listens_and_all_who_wait_are_told)
 		wait_for(i);
 		ck_assert(has_failed[i]);
 	}
-	ck_assert_int_eq(why.code, ERR_STORE);
+	ck_assert_int_eq(err_http_status(&why), 503);
 	take(3);	/* in the back-off: at once */
 	ck_assert(has_failed[3]);
+	ck_assert_int_eq(err_http_status(&why), 503);
 	stop();
 }
 END_TEST
