@@ -6,6 +6,7 @@
 #include "reader/pg_conninfo.h"
 #include "reader/pg_error.h"
 #include "reader/pg_schema.h"
+#include "reader/pg_statements.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -436,15 +437,16 @@ static void set_asking(struct pg_house *house, int fd)
 
 /*
  * An administrator's time limits are for those who forget a session; this one is
- * idle because it holds a lock. PostgreSQL 13 does not know the setting yet.
+ * idle because it holds a lock. PostgreSQL 13 does not know the setting yet. The
+ * number of an instance must not be given twice, so it has to survive a crash.
  */
 static int set_up_session(struct pg_house *house, struct err *err)
 {
-	PGresult *result;
+	bool has_limit = PQserverVersion(house->conn) >= 140000;
+	PGresult *result = ask(house, has_limit ? "SELECT " PG_DURABLY("false") ", "
+			       "set_config('idle_session_timeout', '0', false)"
+			       : "SELECT " PG_DURABLY("false"), NULL, NULL, err);
 
-	if (PQserverVersion(house->conn) < 140000)
-		return 0;
-	result = ask(house, "SET idle_session_timeout = 0", NULL, NULL, err);
 	PQclear(result);
 	return result ? 0 : -1;
 }

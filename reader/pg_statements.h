@@ -40,6 +40,15 @@ enum pg_state {
 	"(nextval(pg_get_serial_sequence('object', 'key')) << 24) + " \
 	"floor(random() * 16777216)::bigint"
 
+/*
+ * What is answered has to be durable, whatever the server was told: off becomes
+ * on, anything else is the administrator's choice. In a transaction's own FROM, or
+ * with "false" for a session.
+ */
+#define PG_DURABLY(is_local)                                              \
+	"set_config('synchronous_commit', replace(current_setting("      \
+	"'synchronous_commit'), 'off', 'on'), " is_local ")"
+
 #define PG_STATEMENTS(X)                                                       \
 	/* owner, id, name, content type: a new row */                        \
 	X(OPEN, 4,                                                             \
@@ -55,21 +64,25 @@ enum pg_state {
 	X(STAGE, 6,                                                            \
 	  "UPDATE object SET state = 2, size = $2::bigint, sha256 = $3::text, " \
 	  "created_at = to_timestamp($4::bigint / 1000.0), "                   \
-	  "content_type = $5::text WHERE key = $1::bigint AND state IN (1, 2) " \
+	  "content_type = $5::text FROM " PG_DURABLY("true") " "               \
+	  "WHERE key = $1::bigint AND state IN (1, 2) "                        \
 	  "AND n_slices = $6::integer")                                        \
 	/* key, title, creator, metadata; idempotent */                       \
 	X(COMMIT, 4,                                                           \
 	  "UPDATE object SET state = 3, title = $2::text, creator = $3::text, " \
 	  "metadata = coalesce(nullif($4::text, ''), '{}')::json "            \
+	  "FROM " PG_DURABLY("true") " "                                       \
 	  "WHERE key = $1::bigint AND state IN (2, 3)")                        \
 	/* owner, key: out of sight; the owner's house removes it */          \
 	X(WITHDRAW, 2,                                                         \
 	  "UPDATE object SET state = 4, owner = $1::integer, "                 \
-	  "withdrawn_at = now() WHERE key = $2::bigint")                       \
+	  "withdrawn_at = now() FROM " PG_DURABLY("true") " "                  \
+	  "WHERE key = $2::bigint")                                            \
 	/* owner, id: the same for what is committed */                       \
 	X(REMOVE, 2,                                                           \
 	  "UPDATE object SET state = 4, owner = $1::integer, "                 \
-	  "withdrawn_at = now() WHERE id = $2::uuid AND state = 3")            \
+	  "withdrawn_at = now() FROM " PG_DURABLY("true") " "                  \
+	  "WHERE id = $2::uuid AND state = 3")                                 \
 	/* key, sequence number: one chunk, which will be written anew */     \
 	X(REMOVE_CHUNK, 2,                                                     \
 	  "DELETE FROM chunk WHERE object = $1::bigint "                       \

@@ -1231,6 +1231,82 @@ class LostCommits(PgScenario):
             self.assert_clean()
 
 
+class Asynchronous(PgScenario):
+    """A server whose commits are not durable unless somebody asks for it."""
+
+    cluster_settings = {**LostCommits.cluster_settings,
+                        "synchronous_commit": "off"}
+
+    hold_back_wal = LostCommits.hold_back_wal
+    crash = LostCommits.crash
+
+    def test_what_was_answered_survives_a_crash_all_the_same(self):
+        box = self.pg_reader()
+        data = payload(5 * CHUNK)
+        self.store(box, ID % 1, data)
+        for i in (2, 3):
+            self.assertEqual(stage(box, ID % i, data).status, 200)
+        self.cluster.query("CHECKPOINT")
+        steps = (lambda: self.store(box, ID % 4, data),
+                 lambda: self.assertEqual(
+                     commit(box, ID % 2, data).status, 201),
+                 lambda: self.assertEqual(stage(box, ID % 5, data).status, 200),
+                 lambda: self.assertEqual(fetch(
+                     box.port, "DELETE", f"/objects/{ID % 1}").status, 204))
+        for step in steps:
+            # Each alone: a flush takes all before it along.
+            self.hold_back_wal()
+            step()
+            self.crash(box)
+        for i in (2, 4):
+            self.assert_stored(box, ID % i, data)
+        self.assertEqual(box.content(ID % 1).status, 404)
+        for i in (3, 5):
+            self.assertEqual(commit(box, ID % i, data).status, 201)
+            self.assert_stored(box, ID % i, data)
+        self.assert_clean(4)
+
+    def test_the_number_of_an_instance_survives_a_crash(self):
+        self.pg_reader().stop()
+        self.cluster.query("CHECKPOINT")
+        self.hold_back_wal()
+        box = self.pg_reader()
+        self.crash(box)
+        other = self.pg_reader()
+        locks = ("SELECT count(DISTINCT objid) FROM pg_locks WHERE locktype = "
+                 "'advisory' AND granted AND objid > 0")
+        wait_until(lambda: self.cluster.value(locks) == "2",
+                   "both have a number of their own")
+        self.store(box, ID % 1, b"one")
+        self.store(other, ID % 2, b"two")
+        self.assert_clean(2)
+
+
+class StrongerThanOn(PgScenario):
+    """An administrator who asks for more keeps it."""
+
+    cluster_settings = {"synchronous_commit": "remote_apply"}
+
+    def test_what_the_server_asks_for_is_in_effect_at_the_commit(self):
+        box = self.pg_reader()
+        self.database.query("""
+            CREATE TABLE public.seen (state integer, setting text);
+            GRANT INSERT ON public.seen TO reader;
+            CREATE FUNCTION public.note() RETURNS trigger AS $$ BEGIN
+                INSERT INTO public.seen VALUES (NEW.state,
+                    current_setting('synchronous_commit')); RETURN NULL;
+                END $$ LANGUAGE plpgsql;
+            CREATE TRIGGER note AFTER INSERT OR UPDATE
+                ON stream_broadcast.object
+                FOR EACH ROW EXECUTE FUNCTION public.note()""")
+        self.store(box, ID % 1, payload(CHUNK))
+        fetch(box.port, "DELETE", f"/objects/{ID % 1}")
+        self.assertEqual(self.database.query(
+            "SELECT DISTINCT state, setting FROM public.seen ORDER BY 1"),
+            [["1", "off"], ["2", "remote_apply"], ["3", "remote_apply"],
+             ["4", "remote_apply"]])
+
+
 class SmallDisk(PgScenario):
     """What needs a file system of its own."""
 
