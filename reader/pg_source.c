@@ -307,10 +307,13 @@ void pg_source_next(struct source *base)
 
 	if (!source->pool && begin(source))
 		return;
-	source->waiting = true;
+	/*
+	 * A fetch that fails at once must not hand over from in there: the
+	 * consumer may free the source.
+	 */
 	refill(source);
-	/* A fetch that failed at once has handed over already. */
-	if (source->waiting && (err_is_set(&source->err) ||
-				!source->ahead[source->turn].running))
+	source->waiting = true;
+	if (err_is_set(&source->err) ||
+	    !source->ahead[source->turn].running)
 		turn_over(source);
 }
