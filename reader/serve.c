@@ -15,6 +15,8 @@ struct serve {
 	struct operation op;
 	struct store_lookup lookup;
 	struct delivery delivery;
+	bool is_staged;			/* HEAD: as `staged` says */
+	struct staging_view staged;
 };
 
 /* ---- the fields that describe a committed object ------------------------- */
@@ -217,8 +219,9 @@ static uint64_t first_byte_of(const struct http_exchange *x)
 	return first;
 }
 
-static void find(struct reader_thread *thread, struct http_exchange *x,
-		 const char *id, bool want_bytes, sink_done_fn *done)
+/* NULL: it was answered. */
+static struct serve *serve_new(struct reader_thread *thread,
+			       struct http_exchange *x, const char *id)
 {
 	struct serve *s = operation_new(thread, sizeof(*s));
 	struct err err = ERR_INIT;
@@ -226,20 +229,30 @@ static void find(struct reader_thread *thread, struct http_exchange *x,
 	if (!s) {
 		err_set(&err, ERR_MEMORY, "out of memory for a request");
 		http_reply_problem(x, &err);
-		return;
+		return NULL;
 	}
 	s->op.on_gone = on_gone;
 	operation_attach(&s->op, x, &serve_ops);
 	CHECK(span_to_string(span_of(id), s->lookup.id, sizeof(s->lookup.id)));
-	s->lookup.want_bytes = want_bytes;
-	s->lookup.hint = first_byte_of(x);
-	store_find(thread->reader->store, &s->lookup, thread->loop, done, s);
+	return s;
+}
+
+static void find(struct serve *s, sink_done_fn *done)
+{
+	store_find(s->op.thread->reader->store, &s->lookup, s->op.thread->loop,
+		   done, s);
 }
 
 void serve_object(struct reader_thread *thread, struct http_exchange *x,
 		  const char *id)
 {
-	find(thread, x, id, true, on_content_found);
+	struct serve *s = serve_new(thread, x, id);
+
+	if (!s)
+		return;
+	s->lookup.want_bytes = true;
+	s->lookup.hint = first_byte_of(x);
+	find(s, on_content_found);
 }
 
 /* ---- description --------------------------------------------------------- */
@@ -277,14 +290,17 @@ static void on_described(void *arg, const struct err *err)
 	struct serve *s = arg;
 	struct http_exchange *x = s->op.x;
 	struct store *store = s->op.thread->reader->store;
+	bool is_absent = err && err->code == ERR_NOT_FOUND;
 	struct description d;
 
-	if (err && err->code == ERR_NOT_FOUND && store_can_resume(store)) {
+	if (is_absent && !s->is_staged && store_can_resume(store)) {
 		store_find_suspended(store, &s->lookup, s->op.thread->loop,
 				     on_suspended_found, s);
 		return;
 	}
-	if (x && err) {
+	if (x && is_absent && s->is_staged) {
+		describe_staged(x, &s->staged);
+	} else if (x && err) {
 		http_reply_problem(x, err);
 	} else if (x) {
 		describe(&d, &s->lookup.object);
@@ -318,12 +334,23 @@ static void describe_staged(struct http_exchange *x,
 void serve_description(struct reader_thread *thread, struct http_exchange *x,
 		       const char *id)
 {
+	struct reader *reader = thread->reader;
 	struct staging_view view;
+	bool is_staged = staging_look(reader->staging, id, &view);
+	struct serve *s;
 
-	if (staging_look(thread->reader->staging, id, &view))
+	/* What is committed counts; of our own nothing can be, besides. */
+	if (is_staged && !store_is_shared(reader->store)) {
 		describe_staged(x, &view);
-	else
-		find(thread, x, id, false, on_described);
+		return;
+	}
+	s = serve_new(thread, x, id);
+	if (!s)
+		return;
+	s->is_staged = is_staged;
+	if (is_staged)
+		s->staged = view;
+	find(s, on_described);
 }
 
 /* ---- list ---------------------------------------------------------------- */

@@ -257,6 +257,11 @@ bool store_can_append(const struct store *store)
 	return store->type->can_append;
 }
 
+bool store_is_shared(const struct store *store)
+{
+	return store->type->is_shared;
+}
+
 void store_check(struct store *store, struct store_probe *probe,
 		 struct loop *loop, sink_done_fn *done, void *arg)
 {

@@ -212,6 +212,9 @@ bool sink_is_failed(const struct sink *sink);
 /* Can this type append after a suspend? */
 bool store_can_append(const struct store *store);
 
+/* May another process have committed what is staged here? */
+bool store_is_shared(const struct store *store);
+
 /* ---- committed objects --------------------------------------------------- */
 
 /*

@@ -34,6 +34,7 @@
 struct sink_type {
 	const char *kind;
 	bool can_append;	/* write after stage or suspend; else refused */
+	bool is_shared;		/* other processes store and commit there, too */
 
 	/* As store_open(): NULL with `err`. The base is filled in after. */
 	struct store *(*store_open)(const struct reader_settings *settings,

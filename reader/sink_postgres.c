@@ -240,6 +240,7 @@ static void postgres_check(struct store_probe *probe, struct loop *loop)
 const struct sink_type sink_type_postgres = {
 	.kind = "postgres",
 	.can_append = true,
+	.is_shared = true,
 	.store_open = postgres_store_open,
 	.store_close = postgres_store_close,
 	.leave = postgres_leave,

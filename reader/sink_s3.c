@@ -149,6 +149,7 @@ static void s3_abort(struct sink *sink)
 const struct sink_type sink_type_s3 = {
 	.kind = "s3",
 	.can_append = true,
+	.is_shared = true,
 	.store_open = s3_store_open,
 	.start = s3_store_start,
 	.stop = s3_store_stop,

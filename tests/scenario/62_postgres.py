@@ -410,6 +410,24 @@ class TwoWriters(PgScenario):
         self.assert_stored(boxes[1], ID % 1, data)
         self.assert_clean(1)
 
+    def test_head_finds_what_another_reader_has_committed(self):
+        """Though this one holds a copy that nobody will ever commit."""
+        other, box = self.pg_reader(), self.pg_reader()
+        front = self.broadcaster([box])
+        paths = {box: f"/objects/{ID % 1}", front: f"/media/{ID % 1}"}
+        self.assertEqual(stage(box, ID % 1, b"xx").status, 200)
+        answer = fetch(box.port, "HEAD", paths[box])
+        self.assertEqual(answer.headers["upload-offset"], "2")
+        self.assertEqual(fetch(front.port, "HEAD", paths[front]).status, 404)
+        self.store(other, ID % 1, b"xxx")
+        for program, path in paths.items():
+            for method in ("GET", "HEAD"):
+                answer = fetch(program.port, method, path)
+                self.assertEqual(answer.status, 200)
+                self.assertEqual(answer.headers["content-length"], "3")
+                self.assertNotIn("upload-offset", answer.headers)
+        fetch(box.port, "DELETE", paths[box])   # a stop would wait for it
+
 
 class Start(PgScenario):
     """Migrations, wrong settings, servers that are not there yet."""
