@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/http1.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,12 +245,23 @@ void list_cursor_write(const struct store_list *list,
 	base64_encode(BASE64_URL, span_make(plain, (size_t)len), cursor);
 }
 
+/* As SQL's real takes it, which refuses what becomes 0 or infinite. */
+static bool is_score(const char *text)
+{
+	float score;
+	char *end;
+
+	if (strspn(text, "0123456789.e-") != strlen(text))
+		return false;
+	errno = 0;
+	score = strtof(text, &end);
+	return end > text && !*end && errno == 0 && isfinite(score);
+}
+
 /* Cursors come from outside: no store need expect anything else as a key. */
 static bool is_key(const struct store_list *list)
 {
 	uint64_t size;
-	double score;
-	char *end;
 
 	switch (list->sort) {
 	case STORE_BY_ID:
@@ -260,12 +272,9 @@ static bool is_key(const struct store_list *list)
 		return http1_parse_u64(span_of(list->after_key), &size) &&
 		       size <= MAX_NUMBER;
 	case STORE_BY_RELEVANCE:
-		break;
+		return is_score(list->after_key);
 	}
-	if (strspn(list->after_key, "0123456789.e-") != strlen(list->after_key))
-		return false;
-	score = strtod(list->after_key, &end);
-	return end > list->after_key && !*end && isfinite(score);
+	return false;
 }
 
 static bool read_cursor(struct store_list *list, struct span cursor)

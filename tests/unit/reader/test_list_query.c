@@ -218,6 +218,8 @@ static const struct {
 	{ "sort=size", LIT("sa" ID "9223372036854775808") },
 	{ "q=x", LIT("ra" ID "inf") },
 	{ "q=x", LIT("ra" ID "1e999") },
+	{ "q=x", LIT("ra" ID "1e300") },
+	{ "q=x", LIT("ra" ID "-1e-300") },
 	{ "q=x", LIT("ra" ID "0x1") },
 	{ "q=x", LIT("ra" ID "1 ") },
 	{ "q=x", LIT("ra" ID) },
