@@ -227,30 +227,48 @@ static void refuse(struct playback *p)
 
 /* ---- looking for a source ------------------------------------------------- */
 
-static const char *const condition_names[] = {
-	"Range",	 "If-Range",	      "If-Match",
-	"If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+static const struct {
+	const char *name;
+	bool is_list;	/* all lines count, otherwise the first */
+} condition_fields[] = {
+	{ "Range", false },
+	{ "If-Range", false },
+	{ "If-Match", true },
+	{ "If-None-Match", true },
+	{ "If-Modified-Since", false },
+	{ "If-Unmodified-Since", false },
 };
-#define N_CONDITIONS (sizeof(condition_names) / sizeof(condition_names[0]))
+#define N_CONDITIONS (sizeof(condition_fields) / sizeof(condition_fields[0]))
+
+/* One field as a line, its lists as one (RFC 9110, 5.3). */
+static void write_condition(FILE *out, const struct http_exchange *x, size_t i)
+{
+	const char *name = condition_fields[i].name;
+	struct span value = http_request_field(x, name);
+
+	if (!value.ptr)
+		return;
+	fprintf(out, "%s: %.*s", name, SPAN_ARG(value));
+	for (unsigned int n = 1; condition_fields[i].is_list; n++) {
+		value = http_request_field_nth(x, name, n);
+		if (!value.ptr)
+			break;
+		fprintf(out, ", %.*s", SPAN_ARG(value));
+	}
+	fputs("\r\n", out);
+}
 
 /* The client's own conditions, passed on. */
 static bool format_conditions(struct playback *p)
 {
-	struct span values[N_CONDITIONS];
-	size_t size = 1, used = 0;
+	size_t size;
+	FILE *out = open_memstream(&p->conditions, &size);
 
-	for (size_t i = 0; i < N_CONDITIONS; i++) {
-		values[i] = http_request_field(p->job.x, condition_names[i]);
-		size += strlen(condition_names[i]) + values[i].len + 4;
-	}
-	p->conditions = calloc(1, size);
-	for (size_t i = 0; p->conditions && i < N_CONDITIONS; i++)
-		if (values[i].ptr)
-			used += (size_t)snprintf(p->conditions + used,
-						 size - used, "%s: %.*s\r\n",
-						 condition_names[i],
-						 SPAN_ARG(values[i]));
-	return p->conditions;
+	if (!out)
+		return false;
+	for (size_t i = 0; i < N_CONDITIONS; i++)
+		write_condition(out, p->job.x, i);
+	return fclose(out) == 0 && p->conditions;
 }
 
 /* The bytes that are missing, of this very content. */

@@ -238,6 +238,6 @@ bool clock_parse_http_date(struct span text, uint64_t *wall_ms)
 	     !read_form(copy, "%a %b %d %H:%M:%S %Y", &tm)))
 		return false;
 	seconds = timegm(&tm);
-	*wall_ms = (uint64_t)seconds * 1000;
-	return seconds >= 0;
+	*wall_ms = seconds > 0 ? (uint64_t)seconds * 1000 : 0;
+	return true;
 }

@@ -52,8 +52,8 @@ bool clock_parse_rfc3339(struct span text, uint64_t *wall_ms);
 void clock_format_http_date(uint64_t wall_ms, char *buf);
 
 /*
- * Read an HTTP-date, also of the obsolete forms (RFC 9110, 5.6.7), from 1970 on:
- * milliseconds since then. False when it is none.
+ * Read an HTTP-date, also of the obsolete forms (RFC 9110, 5.6.7): milliseconds
+ * since 1970, 0 for what was before. False when it is none.
  */
 bool clock_parse_http_date(struct span text, uint64_t *wall_ms);
 

@@ -284,19 +284,22 @@ bool http1_etag_matches(struct span list, const char *etag);
 /* … and by strong comparison, as If-Match has it: a weak tag is never equal. */
 bool http1_etag_matches_strongly(struct span list, const char *etag);
 
-/* The preconditions of a request: values of the fields, ptr NULL when absent. */
+/*
+ * Where the preconditions of a request stand: its head, and the bytes that it was
+ * parsed from. Both are borrowed; without a head there are none.
+ */
 struct http1_conditions {
-	struct span match;		/* If-Match */
-	struct span none_match;		/* If-None-Match */
-	struct span modified_since;	/* If-Modified-Since */
-	struct span unmodified_since;	/* If-Unmodified-Since */
+	const struct http1_head *head;
+	const char *buf;
 };
 
 /*
  * What a GET or HEAD has to answer because of its preconditions, in the order of
  * RFC 9110, 13.2.2: 304, 412, or 0 when they let it pass. `etag` (with its quotes)
  * and the time of the last modification in milliseconds since 1970 (0: not known)
- * are those of the content. A date that cannot be read is no condition.
+ * are those of the content. All lines of If-Match and of If-None-Match are one
+ * list (5.3); of several dates the first counts, and one that cannot be read is
+ * no condition.
  */
 int http1_check_conditions(const struct http1_conditions *c, const char *etag,
 			   uint64_t modified_ms);

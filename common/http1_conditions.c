@@ -36,27 +36,33 @@ static bool take_separator(struct span *list)
 	return comma || list->len == 0;
 }
 
-/* Does the list contain `etag`? A weak tag never equals by strong comparison. */
-static bool has_tag(struct span list, const char *etag, bool strong)
+enum search { NOT_THERE, FOUND, MALFORMED };
+
+/* For `etag` among tags; a weak one never equals by strong comparison. */
+static enum search find_tag(struct span list, const char *etag, bool strong)
 {
 	bool ours_is_weak, is_weak;
 	struct span ours = span_of(etag);
 	struct span wanted = take_tag(&ours, &ours_is_weak);
 
 	list = span_trim(list);
-	if (span_eq(list, SPAN_LIT("*")))
-		return true;
 	take_separator(&list);
 	while (list.len > 0) {
 		struct span tag = take_tag(&list, &is_weak);
 
 		if (!tag.ptr || !take_separator(&list))
-			return false;
+			return MALFORMED;
 		if (span_eq(tag, wanted) &&
 		    !(strong && (is_weak || ours_is_weak)))
-			return true;
+			return FOUND;
 	}
-	return false;
+	return NOT_THERE;
+}
+
+static bool has_tag(struct span list, const char *etag, bool strong)
+{
+	return span_eq(span_trim(list), SPAN_LIT("*")) ||
+	       find_tag(list, etag, strong) == FOUND;
 }
 
 bool http1_etag_matches(struct span list, const char *etag)
@@ -70,6 +76,29 @@ bool http1_etag_matches_strongly(struct span list, const char *etag)
 }
 
 /* ---- preconditions (RFC 9110, 13) ---------------------------------------- */
+
+static struct span line_of(const struct http1_conditions *c, const char *name,
+			   unsigned int n)
+{
+	return c->head ? http1_field_nth(c->head, c->buf, name, n)
+		       : span_make(NULL, 0);
+}
+
+/* The same for the one list that all lines of a field are. */
+static bool lines_have_tag(const struct http1_conditions *c, const char *name,
+			   const char *etag, bool strong)
+{
+	enum search search = NOT_THERE;
+	struct span line = line_of(c, name, 0);
+
+	if (!line_of(c, name, 1).ptr)
+		return has_tag(line, etag, strong);
+	for (unsigned int n = 1; line.ptr && search == NOT_THERE; n++) {
+		search = find_tag(line, etag, strong);
+		line = line_of(c, name, n);
+	}
+	return search == FOUND;
+}
 
 /* Was it modified after the date? `otherwise` when one of both is not known. */
 static bool is_modified_since(struct span date, uint64_t modified_ms,
@@ -85,17 +114,17 @@ static bool is_modified_since(struct span date, uint64_t modified_ms,
 int http1_check_conditions(const struct http1_conditions *c, const char *etag,
 			   uint64_t modified_ms)
 {
-	if (c->match.ptr) {
-		if (!http1_etag_matches_strongly(c->match, etag))
+	struct span date = line_of(c, "If-Unmodified-Since", 0);
+
+	if (line_of(c, "If-Match", 0).ptr) {
+		if (!lines_have_tag(c, "If-Match", etag, true))
 			return 412;
-	} else if (c->unmodified_since.ptr &&
-		   is_modified_since(c->unmodified_since, modified_ms, false)) {
+	} else if (is_modified_since(date, modified_ms, false)) {
 		return 412;
 	}
-	if (c->none_match.ptr)
-		return http1_etag_matches(c->none_match, etag) ? 304 : 0;
-	if (c->modified_since.ptr &&
-	    !is_modified_since(c->modified_since, modified_ms, true))
-		return 304;
-	return 0;
+	if (line_of(c, "If-None-Match", 0).ptr)
+		return lines_have_tag(c, "If-None-Match", etag, false) ? 304
+								       : 0;
+	date = line_of(c, "If-Modified-Since", 0);
+	return is_modified_since(date, modified_ms, true) ? 0 : 304;
 }

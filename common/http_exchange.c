@@ -207,13 +207,7 @@ struct span http_request_field_nth(const struct http_exchange *x,
 
 struct http1_conditions http_request_conditions(const struct http_exchange *x)
 {
-	return (struct http1_conditions){
-		.match = http_request_field(x, "If-Match"),
-		.none_match = http_request_field(x, "If-None-Match"),
-		.modified_since = http_request_field(x, "If-Modified-Since"),
-		.unmodified_since =
-			http_request_field(x, "If-Unmodified-Since"),
-	};
+	return (struct http1_conditions){ &x->head, x->buf };
 }
 
 const char *http_peer(const struct http_exchange *x)

@@ -110,7 +110,7 @@ struct span http_request_field(const struct http_exchange *x, const char *name);
 struct span http_request_field_nth(const struct http_exchange *x,
 				   const char *name, unsigned int n);
 
-/* The preconditions; of a list over several lines, the first. Valid as a field is. */
+/* The preconditions. Valid as a field is. */
 struct http1_conditions http_request_conditions(const struct http_exchange *x);
 
 /* "203.0.113.9:51234", for logs. Valid until the exchange ends. */

@@ -116,6 +116,13 @@ class Answers(Playback):
         self.assertEqual(self.get(object_id, f"If-Match: {etag}").status, 200)
         self.assertEqual(self.get(object_id, f"If-Match: W/{etag}").status,
                          412)
+        for field, status in (("If-None-Match", 304), ("If-Match", 200)):
+            lines = f'{field}: "x"', f'{field}: "y", {etag}'
+            self.assertEqual(self.get(object_id, *lines).status, status)
+            for box in self.boxes:
+                self.assertEqual(box.content(object_id, *lines).status, status)
+        lines = 'If-Match: "x"', 'If-Match: "y"'
+        self.assertEqual(self.get(object_id, *lines).status, 412)
         part = ("Range: bytes=1-2", f"If-Range: {etag}")
         self.assertEqual(self.get(object_id, *part).status, 206)
         part = ("Range: bytes=1-2", 'If-Range: "other"')
@@ -125,11 +132,15 @@ class Answers(Playback):
         object_id = self.store(b"x" * 1000)
         stored = self.get(object_id).headers["last-modified"]
         before = "Sun, 06 Nov 1994 08:49:37 GMT"
+        long_before = "Wed, 31 Dec 1969 23:59:59 GMT"
         for condition, status in ((f"If-Modified-Since: {stored}", 304),
                                   (f"If-Modified-Since: {before}", 200),
                                   ("If-Modified-Since: today", 200),
                                   (f"If-Unmodified-Since: {stored}", 200),
-                                  (f"If-Unmodified-Since: {before}", 412)):
+                                  (f"If-Unmodified-Since: {before}", 412),
+                                  (f"If-Modified-Since: {long_before}", 200),
+                                  (f"If-Unmodified-Since: {long_before}",
+                                   412)):
             for method in ("GET", "HEAD"):
                 answer = fetch(self.front.port, method, f"/media/{object_id}",
                                condition)

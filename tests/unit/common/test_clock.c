@@ -80,7 +80,6 @@ END_TEST
 START_TEST(a_date_that_was_written_is_read_again)
 {
 	static const char *const wrong[] = { "", "soon", "31 Feb", "\t",
-					     "Sun, 06 Nov 1949 08:49:37 GMT",
 					     "Sun, 06 Nov 1994 08:49:37 GMT+1",
 					     "Sun, 06 Nov 1994 08:49:37" };
 	uint64_t ms;
@@ -91,6 +90,21 @@ START_TEST(a_date_that_was_written_is_read_again)
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 		ck_assert_msg(!clock_parse_http_date(span_of(wrong[i]), &ms),
 			      "%s", wrong[i]);
+}
+END_TEST
+
+START_TEST(a_date_before_1970_is_the_first_moment)
+{
+	static const char *const texts[] = { "Wed, 31 Dec 1969 23:59:59 GMT",
+					     "Sun, 06 Nov 1949 08:49:37 GMT",
+					     "Sat, 01 Jan 0001 00:00:00 GMT" };
+	uint64_t ms = 1;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		ck_assert_msg(clock_parse_http_date(span_of(texts[i]), &ms),
+			      "%s", texts[i]);
+		ck_assert_uint_eq(ms, 0);
+	}
 }
 END_TEST
 
@@ -186,6 +200,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, a_time_after_the_year_9999_is_its_last_moment);
 	tcase_add_test(tc, a_date_reads_as_in_rfc_9110);
 	tcase_add_test(tc, a_date_that_was_written_is_read_again);
+	tcase_add_test(tc, a_date_before_1970_is_the_first_moment);
 	tcase_add_test(tc, every_month_and_weekday_has_its_name);
 }
 

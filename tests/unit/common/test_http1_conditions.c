@@ -1,6 +1,7 @@
 #include "common/http1.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
@@ -113,41 +114,109 @@ static const struct condition_case {
 	{ NULL, NULL, "Sunday, 06-Nov-94 08:49:37 GMT", NULL, 304 },
 	{ NULL, NULL, "Sun Nov  6 08:49:37 1994", NULL, 304 },
 	{ NULL, NULL, "Sun Nov  6 08:49:36 1994", NULL, 0 },
+	/* long ago */
+	{ NULL, NULL, "Wed, 31 Dec 1969 23:59:59 GMT", NULL, 0 },
+	{ NULL, NULL, NULL, "Wed, 31 Dec 1969 23:59:59 GMT", 412 },
 	/* what is no date is no condition */
 	{ NULL, NULL, "yesterday", NULL, 0 },
 	{ NULL, NULL, "", NULL, 0 },
 	{ NULL, NULL, NULL, "yesterday", 0 },
 };
 
-static struct http1_conditions conditions_of(const struct condition_case *c)
+/* The preconditions in these lines of a head. */
+static struct http1_conditions read_conditions(const char *lines)
 {
-	const char *const texts[] = { c->match, c->none_match,
-				      c->modified_since, c->unmodified_since };
-	struct span spans[N(texts)];
+	static struct http1_head head;
+	static char text[1024];
+	struct err err = ERR_INIT;
+	int len = snprintf(text, sizeof(text),
+			   "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", lines);
 
-	for (size_t i = 0; i < N(texts); i++)
-		spans[i] = texts[i] ? span_of(texts[i]) : span_make(NULL, 0);
-	return (struct http1_conditions){ spans[0], spans[1], spans[2],
-					  spans[3] };
+	http1_head_init(&head);
+	ck_assert_msg(http1_parse_request(&head, text, (size_t)len, &err) ==
+			      HTTP1_DONE, "%s", err.text);
+	return (struct http1_conditions){ &head, text };
+}
+
+static int check_lines(const char *lines)
+{
+	struct http1_conditions c = read_conditions(lines);
+
+	return http1_check_conditions(&c, "\"a\"", MODIFIED_MS);
+}
+
+static size_t add_line(char *text, size_t size, const char *name,
+		       const char *value)
+{
+	return value ? (size_t)snprintf(text, size, "%s: %s\r\n", name, value)
+		     : 0;
 }
 
 START_TEST(preconditions_are_checked_in_their_order)
 {
-	struct http1_conditions c = conditions_of(&condition_cases[_i]);
+	const struct condition_case *c = &condition_cases[_i];
+	char text[512] = "";
+	size_t n = 0;
 
-	ck_assert_int_eq(http1_check_conditions(&c, "\"a\"", MODIFIED_MS),
-			 condition_cases[_i].status);
+	n += add_line(text + n, sizeof(text) - n, "If-Match", c->match);
+	n += add_line(text + n, sizeof(text) - n, "If-None-Match",
+		      c->none_match);
+	n += add_line(text + n, sizeof(text) - n, "If-Modified-Since",
+		      c->modified_since);
+	n += add_line(text + n, sizeof(text) - n, "If-Unmodified-Since",
+		      c->unmodified_since);
+	ck_assert_int_eq(check_lines(text), c->status);
+}
+END_TEST
+
+#define MATCH(tags) "If-Match: " tags "\r\n"
+#define NONE_MATCH(tags) "If-None-Match: " tags "\r\n"
+
+/* RFC 9110, 5.3: as if they were one, with commas between. */
+static const struct {
+	const char *lines;
+	int status;
+} line_cases[] = {
+	{ MATCH("\"b\"") MATCH("\"a\""), 0 },
+	{ MATCH("\"b\"") "X: y\r\n" MATCH("") MATCH("\"c\", \"a\""), 0 },
+	{ MATCH("\"b\"") MATCH("\"c\""), 412 },
+	{ MATCH("\"b\"") MATCH("W/\"a\""), 412 },
+	{ NONE_MATCH("\"b\"") NONE_MATCH("\"a\""), 304 },
+	{ NONE_MATCH("\"b\"") "if-none-match: W/\"a\"\r\n", 304 },
+	{ NONE_MATCH("\"b\"") NONE_MATCH("\"c\""), 0 },
+	/* a star stands alone, and nothing counts behind what is malformed */
+	{ MATCH("*") MATCH("\"b\""), 412 },
+	{ MATCH("\"b\"") MATCH("*"), 412 },
+	{ MATCH("b") MATCH("\"a\""), 412 },
+	{ MATCH("\"a") MATCH("a\""), 412 },
+	/* dates are no lists */
+	{ "If-Modified-Since: " BEFORE "\r\nIf-Modified-Since: " THEN "\r\n",
+	  0 },
+};
+
+START_TEST(all_lines_of_a_list_count)
+{
+	ck_assert_int_eq(check_lines(line_cases[_i].lines),
+			 line_cases[_i].status);
 }
 END_TEST
 
 START_TEST(dates_do_not_count_for_what_has_none)
 {
-	struct http1_conditions c = {
-		.modified_since = SPAN_LIT(AFTER),
-		.unmodified_since = SPAN_LIT(BEFORE),
-	};
+	struct http1_conditions c = read_conditions(
+		"If-Modified-Since: " AFTER "\r\n"
+		"If-Unmodified-Since: " BEFORE "\r\n");
 
 	ck_assert_int_eq(http1_check_conditions(&c, "\"a\"", 0), 0);
+}
+END_TEST
+
+START_TEST(without_a_head_there_are_no_preconditions)
+{
+	struct http1_conditions none = { .head = NULL };
+
+	ck_assert_int_eq(http1_check_conditions(&none, "\"a\"", MODIFIED_MS),
+			 0);
 }
 END_TEST
 
@@ -167,7 +236,10 @@ int main(void)
 	tcase_add_test(tc, a_malformed_list_of_entity_tags_does_not_match);
 	tcase_add_loop_test(tc, preconditions_are_checked_in_their_order, 0,
 			    (int)N(condition_cases));
+	tcase_add_loop_test(tc, all_lines_of_a_list_count, 0,
+			    (int)N(line_cases));
 	tcase_add_test(tc, dates_do_not_count_for_what_has_none);
+	tcase_add_test(tc, without_a_head_there_are_no_preconditions);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
