@@ -255,6 +255,19 @@ class NeverTwice(TopologyScenario):
                              (502, b"one store could not be reached\n"))
         self.assertEqual(sum(asked), 6)
 
+    def test_a_deletion_whose_instance_dies_is_sent_to_no_other(self):
+        answers, asked = self.played_by(rst_at(0), ready, ready,
+                                        ready_ones=[0, 1, 2], method="DELETE")
+        self.assertEqual(sum(asked), 6)
+        self.assertGreater(asked[0], 0)
+        self.assertEqual([a.status for a in answers].count(502), asked[0])
+
+    def test_a_deletion_is_not_sent_to_one_that_is_down(self):
+        answers, asked = self.played_by(draining, ready, draining,
+                                        ready_ones=[1], method="DELETE")
+        self.assertEqual([a.status for a in answers], [200] * 6)
+        self.assertEqual(asked, [0, 6, 0])
+
     def test_the_whole_is_ready_as_long_as_one_of_them_is(self):
         front = self.nginx(self.fault(on_other=draining),
                            self.fault(on_other=ready))
