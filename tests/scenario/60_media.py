@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import alloc_count
+import postgres
 from client import Client, Closed, fetch, get, head, wait_until
 from fault_target import not_found, say
 from harness import Scenario, payload, running_uploads, sha256, slow
@@ -271,6 +272,26 @@ class Failover(Playback):
         self.assertIn("failovers=1", self.line("result=complete"))
         self.assertEqual(self.front.metric(
             "broadcaster_playback_failovers_total"), 1)
+
+    def test_a_database_dies_in_the_middle_and_a_file_store_goes_on(self):
+        cluster = postgres.Cluster().start()
+        self.addCleanup(cluster.remove)
+        self.boxes = [self.reader(**cluster.create_database().env(),
+                                  READER_STORE="postgres",
+                                  READER_FILE_DIR=None), self.reader()]
+        self.front = self.broadcaster(self.boxes)
+        data = payload(32 * MIB)
+        object_id = self.put(self.front, data).data["id"]
+        players = []
+        for _ in self.boxes:    # they take turns: one player each
+            player, _ = self.play(object_id, receive_buffer=64 * KIB)
+            self.assertTrue(player.take(MIB) == data[:MIB])
+            players.append(player)
+        cluster.kill9()
+        for player in players:
+            self.assert_rest(player, data[MIB:])
+        self.line("result=complete", "failovers=1", self.boxes[1].address)
+        self.line("result=complete", "failovers=0", self.boxes[1].address)
 
     def assert_goes_on(self, *scripts, size=MIB, failovers=1, **settings):
         """The first reader fails in some way; all bytes arrive."""
