@@ -26,6 +26,8 @@
 #define START_RETRY_US 200000u
 #define RETURN_TIME "3 minutes"	/* a living reader is back after a restart */
 #define LOCK_TIMEOUT "5s"	/* then others have their turn first */
+#define MAX_KEYS 1000		/* of objects to be removed, at a time */
+#define LIMIT "LIMIT 1000"	/* that many */
 #define BATCH_ROWS 8192		/* 64 MiB of chunks a transaction */
 #define NUMBER_SIZE 24
 
@@ -150,17 +152,19 @@ static int remove_listed(struct pg_house *house, const char *sql,
 			 const char *param, enum log_level level,
 			 const char *why, struct err *err)
 {
-	PGresult *keys = ask(house, sql, param, NULL, err);
 	struct err first = ERR_INIT;
-	long n;
+	PGresult *keys;
+	long n = MAX_KEYS;
 
-	if (!keys)
-		return -1;
-	n = remove_objects(house, keys, &first);
-	PQclear(keys);
-	if (n > 0)
-		log_line(level, "removed", LOG_U64("objects", (uint64_t)n),
-			 LOG_STR("reason", why));
+	while (n == MAX_KEYS && !err_is_set(&first)) {
+		keys = ask(house, sql, param, NULL, &first);
+		n = remove_objects(house, keys, &first);
+		PQclear(keys);
+		if (n > 0)
+			log_line(level, "removed",
+				 LOG_U64("objects", (uint64_t)n),
+				 LOG_STR("reason", why));
+	}
 	if (!err_is_set(&first))
 		return 0;
 	return err_set(err, first.code, "%s", first.text);
@@ -199,7 +203,7 @@ static int bury_instance(struct pg_house *house, const char *instance,
 {
 	if (remove_listed(house,
 			  "SELECT key FROM object WHERE owner = $1::integer "
-			  "AND state <> 3", instance, LOG_INFO,
+			  "AND state <> 3 " LIMIT, instance, LOG_INFO,
 			  "their reader is gone", err) < 0)
 		return -1;
 	return change(house, "DELETE FROM instance WHERE id = $1::integer",
@@ -259,7 +263,7 @@ static int remove_withdrawn(struct pg_house *house, struct err *err)
 	pthread_mutex_unlock(&house->mutex);
 	return remove_listed(house,
 			     "SELECT key FROM object WHERE owner = $1::integer "
-			     "AND state = 4 ORDER BY withdrawn_at DESC",
+			     "AND state = 4 ORDER BY withdrawn_at DESC " LIMIT,
 			     house->instance_text, LOG_DEBUG,
 			     "deleted or aborted", err);
 }
@@ -279,7 +283,8 @@ static int remove_strays(struct pg_house *house, struct err *err)
 			     "object > o.key ORDER BY object LIMIT 1) FROM o "
 			     "WHERE o.key IS NOT NULL) "
 			     "SELECT key FROM o WHERE key IS NOT NULL AND NOT "
-			     "EXISTS (SELECT FROM object WHERE object.key = o.key)",
+			     "EXISTS (SELECT FROM object WHERE object.key = o.key) "
+			     LIMIT,
 			     NULL, LOG_INFO, "their object was gone", err);
 }
 
@@ -341,7 +346,7 @@ static int withdraw(struct pg_house *house, int64_t key, struct err *err)
 		      house->instance_text, text, err) < 0 ? -1 : 0;
 }
 
-/* Each once. Those that fail are the last ones of the next round. */
+/* Each once; those that fail go to the end of the queue. */
 static int do_chores(struct pg_house *house, struct err *err)
 {
 	struct pg_chore *chore, *next;

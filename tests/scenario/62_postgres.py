@@ -298,6 +298,21 @@ class Removal(PgScenario):
         box.restart().wait_ready()
         self.assert_clean()
 
+    def test_what_many_deletions_left_is_removed_part_by_part(self):
+        self.pg_reader().stop()
+        self.database.query("""
+            INSERT INTO stream_broadcast.object (owner, id, state, name,
+                content_type)
+            SELECT 1, gen_random_uuid(), 4, '', '' FROM generate_series(1, 2500);
+            INSERT INTO stream_broadcast.chunk
+                SELECT key, 0, 'bytes' FROM stream_broadcast.object""")
+        box = self.pg_reader()
+        self.assert_clean()
+        removed = [int(re.search(r"objects=(\d+)", line)[1])
+                   for line in box.log_lines("removed")]
+        self.assertEqual(sum(removed), 2500)
+        self.assertLessEqual(max(removed), 1000)
+
     def test_an_id_may_be_used_again_before_its_bytes_are_gone(self):
         box, data = self.pg_reader(), payload(5 * CHUNK, seed=2)
         holder = self.remove_while_locked(box)
