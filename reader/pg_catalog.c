@@ -141,8 +141,8 @@ static void on_removed(void *arg, PGresult *result, const struct err *err)
 	struct lookup *l = arg;
 
 	if (err)
-		l->wanted->err = *err;
-	else if (pg_changed(result) > 0)
+		l->wanted->err = *err;	/* it may have been done all the same */
+	if (err || pg_changed(result) > 0)
 		pg_house_tidy(house_of(l));
 	PQclear(result);
 	end_lookup(l);
