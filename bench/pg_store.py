@@ -14,7 +14,7 @@ from rig import GB, GIB, MIB, ROOT, TOOLS, CpuMeter, median
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 
 import postgres                 # noqa: E402 (the path is set above)
-from client import get          # noqa: E402
+from client import get, wait_until      # noqa: E402
 
 CHUNK = 8112
 SHAPES = (("8112", "plain"), ("8000", "plain"), ("65536", "external"),
@@ -50,8 +50,13 @@ class Server:
         os.sync()
 
     def delete(self, object_id):
+        """Until its bytes are gone, and their room: what is next begins afresh."""
         subprocess.run(["curl", "-sS", "-X", "DELETE", self.url(object_id)],
                        check=True)
+        wait_until(lambda: self.database.value(
+            "SELECT count(*) FROM stream_broadcast.object WHERE state = 4")
+            == "0", "its bytes are removed", timeout=600)
+        self.database.query("TRUNCATE stream_broadcast.chunk")
 
     def url(self, object_id):
         return f"http://127.0.0.1:{self.reader.port}/objects/{object_id}"

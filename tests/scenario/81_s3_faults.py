@@ -63,6 +63,15 @@ class FaultyPeer(S3Scenario):
         self.assert_grew_less(self.box, self.before, 40 * MIB)
 
 
+def trickle(ex):
+    """An answer of which a byte comes every 50 ms, without an end."""
+    ex.proceed()
+    ex.read_all()
+    ex.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while not ex.target.released.wait(0.05):
+        ex.raw(b" ")
+
+
 class Beginning(FaultyPeer):
     """CreateMultipartUpload that fails, for a moment or for good (row 54)."""
 
@@ -135,6 +144,15 @@ class Parts(FaultyPeer):
                 numbers = [c.query["partNumber"] for c in self.s3.of("part")]
                 self.assertEqual(len(numbers), 4, self.s3.of("part"))
                 self.assertEqual(set(numbers), {"1", "2", "3"})
+
+    def test_an_answer_that_trickles_is_given_up(self):
+        """A byte now and then is no stall; the whole has its time, too."""
+        for kind in ("create", "part", "complete"):
+            with self.subTest(kind=kind):
+                self.start(settings={"READER_S3_TIMEOUT_MS": 200,
+                                     "READER_S3_RETRIES": 0},
+                           **{kind: trickle})
+                self.assert_fails("S3")
 
     def test_a_server_that_stays_busy_fails_the_upload(self):
         for script, word in ((slow_down, "SlowDown|busy|rate"),
