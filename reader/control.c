@@ -72,6 +72,13 @@ static bool take_or_wait(struct control *c, enum staged_state state,
 	return false;
 }
 
+/* The entry has no sink any more. */
+static void drop_entry(struct control *c)
+{
+	c->entry->sink = NULL;
+	staging_drop(&c->entry);
+}
+
 /* ---- commit -------------------------------------------------------------- */
 
 static void report_commit(struct control *c, enum commit_result result)
@@ -113,6 +120,12 @@ static void refuse_digest(struct control *c, const char *stored)
 	end_commit(c, COMMIT_REFUSED);
 }
 
+/* Of a commit that found no sink, for this reason. */
+static enum commit_result result_without_sink(const struct err *err)
+{
+	return err->code == ERR_NOT_FOUND ? COMMIT_REFUSED : COMMIT_FAILED;
+}
+
 static void resume(struct control *c);
 
 static void on_commit_looked_up(void *arg, const struct err *err)
@@ -125,8 +138,7 @@ static void on_commit_looked_up(void *arg, const struct err *err)
 	}
 	if (err) {
 		c->err = *err;
-		end_commit(c, err->code == ERR_NOT_FOUND ? COMMIT_REFUSED
-							 : COMMIT_FAILED);
+		end_commit(c, result_without_sink(err));
 		return;
 	}
 	c->object = c->lookup.object;
@@ -141,8 +153,7 @@ static void on_commit_aborted(void *arg, const struct err *err)
 	struct control *c = arg;
 
 	(void)err;	/* the commit's own failure is what counts */
-	c->entry->sink = NULL;
-	staging_drop(&c->entry);
+	drop_entry(c);
 	end_commit(c, COMMIT_FAILED);
 }
 
@@ -210,10 +221,8 @@ static void on_resume_dropped(void *arg, const struct err *err)
 	struct control *c = arg;
 
 	(void)err;	/* there was nothing to remove */
-	c->entry->sink = NULL;
-	staging_drop(&c->entry);
-	end_commit(c, c->err.code == ERR_NOT_FOUND ? COMMIT_REFUSED
-						   : COMMIT_FAILED);
+	drop_entry(c);
+	end_commit(c, result_without_sink(&c->err));
 }
 
 static void on_resumed(void *arg, const struct err *err)
@@ -365,8 +374,7 @@ static void on_aborted(void *arg, const struct err *err)
 {
 	struct control *c = arg;
 
-	c->entry->sink = NULL;
-	staging_drop(&c->entry);
+	drop_entry(c);
 	on_removed(c, err);
 }
 

@@ -299,11 +299,7 @@ static void run_check(void *arg)
 {
 	struct errand *e = arg;
 
-	s3_request_init(&e->request, e->engine, "GET", NULL);
-	s3_request_param(&e->request, "list-type", "2");
-	s3_request_param(&e->request, "max-keys", "1");
-	s3_request_param(&e->request, "prefix", e->engine->config.prefix);
-	e->request.max_tries = 1;
+	s3_request_init_look(&e->request, e->engine);
 	s3_request_start(&e->request, on_checked, e);
 }
 

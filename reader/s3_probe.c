@@ -152,16 +152,11 @@ static void on_bucket(void *arg, struct s3_request *r)
 static void begin(void *arg)
 {
 	struct s3_probe *p = arg;
-	struct s3_request *r = &p->request;
 
 	p->ended = p->has_told = false;
 	p->err = ERR_INIT;
-	s3_request_init(r, p->engine, "GET", NULL);
-	s3_request_param(r, "list-type", "2");
-	s3_request_param(r, "max-keys", "1");
-	s3_request_param(r, "prefix", p->engine->config.prefix);
-	r->max_tries = 1;
-	s3_request_start(r, on_bucket, p);
+	s3_request_init_look(&p->request, p->engine);
+	s3_request_start(&p->request, on_bucket, p);
 }
 
 struct s3_probe *s3_probe_new(struct s3_engine *engine)

@@ -38,6 +38,15 @@ void s3_request_field(struct s3_request *r, const char *name, const char *value)
 	r->fields[r->n_fields++] = (struct s3_field){ name, value };
 }
 
+void s3_request_init_look(struct s3_request *r, struct s3_engine *engine)
+{
+	s3_request_init(r, engine, "GET", NULL);
+	s3_request_param(r, "list-type", "2");
+	s3_request_param(r, "max-keys", "1");
+	s3_request_param(r, "prefix", engine->config.prefix);
+	r->max_tries = 1;
+}
+
 bool s3_request_is_running(const struct s3_request *r)
 {
 	return r->call || timer_is_running(&r->timer);

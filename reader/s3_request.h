@@ -65,6 +65,9 @@ struct s3_request {
 void s3_request_init(struct s3_request *request, struct s3_engine *engine,
 		     const char *method, const char *key);
 
+/* One that asks for one key of ours: is the bucket there, and are we let in? Once. */
+void s3_request_init_look(struct s3_request *request, struct s3_engine *engine);
+
 /* Add to the query; names have to come in their order. */
 void s3_request_param(struct s3_request *request, const char *name,
 		      const char *value);

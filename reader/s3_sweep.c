@@ -85,25 +85,11 @@ static void end_round(struct s3_sweep *s, const struct err *err)
 
 /* ---- an upload that is stale ------------------------------------------------ */
 
-/* Is a sink of this process at work on it, maybe only since it was listed? */
-static bool is_in_a_sink(struct s3_sweep *s, const char *id)
-{
-	struct store *store = &s->store->base;
-	struct sink *sink;
-
-	pthread_mutex_lock(&store->lock);
-	sink = store->sinks[object_id_hash(id) % STORE_BUCKETS];
-	while (sink && strcmp(sink->object.id, id) != 0)
-		sink = sink->next;
-	pthread_mutex_unlock(&store->lock);
-	return sink != NULL;
-}
-
-/* Every removal asks again who is at work on it. */
+/* Every removal asks again who is at work on it, maybe only since it was listed. */
 static void start_removal(struct s3_sweep *s, struct s3_request *r,
 			  s3_done_fn *done)
 {
-	if (is_in_a_sink(s, s->id))
+	if (store_has_sink(&s->store->base, s->id))
 		look_at_next(s);
 	else
 		s3_request_start(r, done, s);
@@ -405,7 +391,7 @@ static void look_at_next(struct s3_sweep *s)
 
 		s3_key_read(s->engine->config.prefix, span_of(found->key),
 			    s->id);
-		if (!is_in_a_sink(s, s->id)) {
+		if (!store_has_sink(&s->store->base, s->id)) {
 			look_at(s, found);
 			return;
 		}

@@ -85,18 +85,34 @@ static struct sink **bucket_of(struct store *store, const char *id)
 	return &store->sinks[object_id_hash(id) % STORE_BUCKETS];
 }
 
+/* Under the store's lock. */
+static struct sink *find_sink(struct store *store, const char *id)
+{
+	struct sink *sink = *bucket_of(store, id);
+
+	while (sink && strcmp(sink->object.id, id) != 0)
+		sink = sink->next;
+	return sink;
+}
+
+bool store_has_sink(struct store *store, const char *id)
+{
+	bool has;
+
+	pthread_mutex_lock(&store->lock);
+	has = find_sink(store, id) != NULL;
+	pthread_mutex_unlock(&store->lock);
+	return has;
+}
+
 /* Enter the sink under its id; false when another one has it. */
 static bool enlist(struct sink *sink)
 {
 	struct store *store = sink->store;
 	struct sink **bucket = bucket_of(store, sink->object.id);
-	struct sink *other;
 
 	pthread_mutex_lock(&store->lock);
-	for (other = *bucket; other; other = other->next)
-		if (strcmp(other->object.id, sink->object.id) == 0)
-			break;
-	if (!other) {
+	if (!find_sink(store, sink->object.id)) {
 		sink->next = *bucket;
 		*bucket = sink;
 		sink->listed = true;

@@ -175,6 +175,9 @@ void source_end(struct source *source);
 /* A number for tables by identifier (FNV-1a). */
 uint32_t object_id_hash(const char *id);
 
+/* Is a sink of this process at work on that object? Any thread. */
+bool store_has_sink(struct store *store, const char *id);
+
 /* Have the two the same content: size and digest? */
 bool object_is_same(const struct object *a, const struct object *b);
 
