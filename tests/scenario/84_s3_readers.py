@@ -4,9 +4,9 @@ import threading
 import time
 import urllib.parse
 
-from client import fetch, wait_until
+from client import Client, fetch, head, wait_until
 from harness import payload, sha256
-from object_api import ID
+from object_api import ID, PATCH_TYPE
 from s3 import PART, S3Scenario
 from s3_peer import access_denied, behave, error, slow_down
 
@@ -67,10 +67,32 @@ class Pausing(TwoReaders):
         self.append(self.a, 0, PART)
         self.append(self.b, PART, len(DATA))
         self.assertEqual(self.b.commit(ID % 1, DATA).status, 201)
-        head = fetch(self.a.port, "HEAD", f"/objects/{ID % 1}")
-        self.assertEqual(head.headers["content-length"], str(len(DATA)))
-        self.assertNotIn("upload-offset", head.headers)
+        found = fetch(self.a.port, "HEAD", f"/objects/{ID % 1}")
+        self.assertEqual(found.headers["content-length"], str(len(DATA)))
+        self.assertNotIn("upload-offset", found.headers)
         self.assertEqual(self.a.commit(ID % 1, DATA).status, 200)
+
+    def test_who_goes_on_at_the_same_time_is_told(self):
+        """Between two looks of b at the tail, another one as long is put."""
+        self.start()
+        ends = 2 * PART + 1000, 3 * PART + 1000
+        self.append(self.a, 0, ends[0])
+        self.s3.of_kind["get"] = [behave, behave, gated(behave)]
+        n = len(self.s3.of("get"))
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(
+            self.b.append(ID % 1, ends[0], DATA[ends[0]:ends[1]])))
+        thread.start()
+        wait_until(lambda: len(self.s3.of("get")) == n + 3, "b wants the tail")
+        self.append(self.a, *ends)
+        self.s3.open_gate()
+        thread.join()
+        self.assertEqual(answers[0].status, 409, answers[0])
+        for each in self.a, self.b:
+            self.assertEqual(each.offset(ID % 1), ends[1])
+        self.append(self.b, ends[1], len(DATA))
+        self.assertEqual(self.a.commit(ID % 1, DATA).status, 201)
+        self.assert_there(self.b, ID % 1, DATA)
 
     def test_a_commit_needs_no_bytes_before_it(self):
         """Whoever is asked to commit goes on with what is paused."""
@@ -360,6 +382,24 @@ class Sweeping(TwoReaders):
                 wait_until(lambda: not self.s3.uploads, "it is swept")
                 time.sleep(0.5)
                 self.assert_there(self.b, ID % 1, b"small")
+
+    def test_what_the_sweeper_itself_receives_meanwhile_stays(self):
+        """Its PATCH puts a tail where the sweep has seen that there is none."""
+        self.leave()
+        self.sweep(head=[behave, gated(behave)])
+        wait_until(lambda: len(self.s3.of("head")) == 2, "the sweep is at it")
+        with Client(self.a.port) as client:
+            client.send(head("PATCH", f"/objects/{ID % 1}", PATCH_TYPE,
+                             "Upload-Offset: 0",
+                             f"Content-Length: {len(DATA)}"), DATA[:-1])
+            wait_until(lambda: len(self.s3.uploads) == 2, "bytes come")
+            self.s3.open_gate()
+            wait_until(lambda: len(self.s3.of("uploads")) > 2, "a next round")
+            self.assertEqual(self.s3.of("abort"), [])
+            client.send(DATA[-1:])
+            self.assertEqual(client.response().status, 204)
+        self.assertEqual(self.a.commit(ID % 1, DATA).status, 201)
+        self.assert_there(self.b, ID % 1, DATA)
 
     def test_a_description_that_is_young_is_left_with_its_upload(self):
         """Of a commit that may be under way; later both go."""
