@@ -37,13 +37,15 @@ void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE]);
 void digest_once(const struct span *parts, size_t n_parts,
 		 unsigned char bytes[DIGEST_SHA256_BYTES]);
 
+#define DIGEST_STATE_SIZE 256		/* the text of digest_export() */
+
+/* What a running digest has come to, as text: another process goes on from it. */
+void digest_export(const struct digest *digest, char text[DIGEST_STATE_SIZE]);
+
 /*
- * What a running digest has come to, as text: another process goes on from it.
- * digest_import() is false, and the digest at its start, for text that
+ * Go on from such a text. False, and the digest at its start, for one that
  * digest_export() did not write.
  */
-#define DIGEST_STATE_SIZE 256
-void digest_export(const struct digest *digest, char text[DIGEST_STATE_SIZE]);
 bool digest_import(struct digest *digest, struct span text) MUST_CHECK;
 
 /* `n` bytes as lower-case hexadecimal digits and a NUL: 2 * n + 1 bytes. */

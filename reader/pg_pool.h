@@ -63,8 +63,9 @@ void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
 /* Does somebody wait for a link, and not only for his turn? */
 bool pg_pool_is_wanted(const struct pg_pool *pool);
 
-/* Memory for rows in the making, PG_SCRATCH_BYTES; for use within one callback. */
 #define PG_SCRATCH_BYTES (128u * 1024u)
+
+/* Memory for rows in the making, PG_SCRATCH_BYTES; for use within one callback. */
 char *pg_pool_scratch(struct pg_pool *pool);
 
 #endif

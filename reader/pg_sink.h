@@ -73,10 +73,16 @@ static inline struct pg_store *pg_sink_store(const struct pg_sink *sink)
 /* The pool of the operation's loop; false: the operation has ended, failed. */
 bool pg_sink_choose_pool(struct pg_sink *sink) MUST_CHECK;
 
-/* The sink_type's functions of these names; complete is stage and suspend. */
+/* As sink_type's `write`. */
 void pg_sink_write(struct sink *sink, struct span bytes);
+
+/* As its `stage` and its `suspend`: the sink's operation says which. */
 void pg_sink_complete(struct sink *sink);
+
+/* As its `commit`: asked for again when the answer was lost. */
 void pg_sink_commit(struct sink *sink);
+
+/* As its `abort`: out of sight, which is the answer; the house removes the bytes. */
 void pg_sink_abort(struct sink *sink);
 
 /* Whatever the slice is doing, its connection ends, and its transaction too. */

@@ -38,9 +38,13 @@ struct pg_pool *pg_store_pool(struct store *store, struct loop *loop,
 
 /* ---- pg_catalog.c -------------------------------------------------------- */
 
-/* The sink_type's functions of these names. */
+/* As sink_type's `find`. */
 void pg_find(struct store_lookup *lookup, struct loop *loop);
+
+/* As its `remove`: out of sight, which is the answer; the house removes the bytes. */
 void pg_remove(struct store_lookup *lookup, struct loop *loop);
+
+/* As its `list`; waits for its turn, as lists have a part of the links only. */
 void pg_list(struct store_list *list, struct loop *loop);
 
 /*
@@ -52,10 +56,16 @@ void pg_row_object(const PGresult *result, int row, struct object *object,
 
 /* ---- pg_source.c --------------------------------------------------------- */
 
-/* The sink_type's functions of these names. */
+/* As sink_type's `source_new`. */
 struct source *pg_source_new(struct store_lookup *found);
+
+/* As its `source_next`. */
 void pg_source_next(struct source *source);
+
+/* As its `source_free`: a statement that runs is broken off. */
 void pg_source_free(struct source *source);
+
+/* As its `release`. */
 void pg_release(struct store_lookup *found);
 
 #endif
