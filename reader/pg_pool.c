@@ -263,6 +263,15 @@ static void connect_more(struct pg_pool *pool)
 	}
 }
 
+bool pg_pool_can_spare(const struct pg_pool *pool)
+{
+	size_t n_free = 0;
+
+	for (size_t i = 0; i < pool->n_slots; i++)
+		n_free += !pool->slots[i].taken;
+	return n_free >= 2 && !pool->first && pool->backoff_ms == 0;
+}
+
 static void hand_out(struct slot *slot, struct pg_taker *taker)
 {
 	pg_pool_cancel(taker);

@@ -63,6 +63,12 @@ void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
 /* Does somebody wait for a link, and not only for his turn? */
 bool pg_pool_is_wanted(const struct pg_pool *pool);
 
+/*
+ * May somebody take a link for what could be left undone? When nobody waits, the
+ * database is not known to be down, and one more remains for who comes next.
+ */
+bool pg_pool_can_spare(const struct pg_pool *pool);
+
 #define PG_SCRATCH_BYTES (128u * 1024u)
 
 /* Memory for rows in the making, PG_SCRATCH_BYTES; for use within one callback. */

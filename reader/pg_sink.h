@@ -32,6 +32,7 @@ struct pg_sink {
 	int64_t key;			/* of its row; 0: there is none, or … */
 	bool maybe_opened;		/* … nobody knows */
 	struct pg_pool *pool;		/* of the loop of the slice, the call */
+	struct pg_flush *flush;		/* of the same loop */
 	struct pg_call call;
 	struct pg_chore *chore;		/* if its withdrawal fails */
 	/* the slice */
@@ -51,9 +52,6 @@ struct pg_sink {
 	/* the running write */
 	struct span bytes;		/* not yet in rows */
 	bool moving;			/* rows, or what follows them, under way */
-	bool hashing;
-	struct span to_hash;
-	struct job job;
 	uint64_t deadline_ms;		/* of a commit's tries */
 	struct pg_rows rows;
 };

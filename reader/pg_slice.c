@@ -3,8 +3,8 @@
  * *slices*, a transaction each. A slice ends when it has db_slice_bytes, when it is
  * PG_SLICE_MS old, and soon when no bytes come: an upload that waits for its client
  * holds neither a connection nor a transaction, and one whose client drips holds
- * none for long. While the database takes rows a worker digests
- * the same bytes; a write has ended when both have.
+ * none for long. Bytes are digested right after they are handed over, while the
+ * database works on them.
  */
 #include "reader/pg_sink.h"
 
@@ -14,25 +14,17 @@
 #include <stdio.h>
 
 #define IDLE_MS 1000u		/* an open slice without bytes */
-#define HASH_INLINE 32768u	/* fewer bytes are not worth a worker */
 
 static void advance(struct pg_sink *sink);
 
 /* ---- ends of operations -------------------------------------------------- */
-
-/* The write, stage or suspend has ended when the digest has, too. */
-static void end_if_done(struct pg_sink *sink)
-{
-	if (!sink->moving && !sink->hashing)
-		sink_end(&sink->base);
-}
 
 static void end_moving(struct pg_sink *sink)
 {
 	CHECK(sink->moving);
 	sink->moving = false;
 	sink->bound = sink->slice != SLICE_NONE;
-	end_if_done(sink);
+	sink_end(&sink->base);
 }
 
 static void note_failure(struct pg_sink *sink, const struct err *err)
@@ -41,35 +33,6 @@ static void note_failure(struct pg_sink *sink, const struct err *err)
 		sink->base.err = *err;
 	if (!err_is_set(&sink->slice_err))
 		sink->slice_err = *err;
-}
-
-/* ---- the digest ---------------------------------------------------------- */
-
-static void run_hash(void *arg)
-{
-	struct pg_sink *sink = arg;
-
-	digest_update(sink->base.digest, sink->to_hash.ptr, sink->to_hash.len);
-}
-
-static void on_hashed(void *arg)
-{
-	struct pg_sink *sink = arg;
-
-	sink->hashing = false;
-	end_if_done(sink);
-}
-
-static void start_hash(struct pg_sink *sink, struct span bytes)
-{
-	sink->to_hash = bytes;
-	if (bytes.len < HASH_INLINE) {
-		run_hash(sink);
-		return;
-	}
-	sink->hashing = true;
-	workers_submit(pg_sink_store(sink)->workers, &sink->job, sink->base.loop,
-		       run_hash, on_hashed, sink);
 }
 
 /* ---- the slice ----------------------------------------------------------- */
@@ -251,18 +214,31 @@ static bool put_header(struct pg_sink *sink)
 	return put(sink, pg_copy_header);
 }
 
-/* All bytes of the write, as rows; false when it has to wait, or to end. */
+/*
+ * Bytes of the write as rows of up to `size` bytes, which go to the database if
+ * there are any; then they are digested. False when it has to wait, or to end.
+ */
+static bool move(struct pg_sink *sink, char *rows, size_t size)
+{
+	const char *from = sink->bytes.ptr;
+	size_t left = sink->bytes.len;
+	size_t n = pg_rows_cut(&sink->rows, &sink->bytes, rows, size);
+	bool goes_on = n == 0 || put(sink, span_make(rows, n));
+
+	digest_update(sink->base.digest, from, left - sink->bytes.len);
+	sink->slice_bytes += n;
+	if (n > 0)
+		pg_flush_add(sink->flush, n);
+	return goes_on;
+}
+
 static bool put_rows(struct pg_sink *sink)
 {
 	char *scratch = pg_pool_scratch(sink->pool);
-	size_t n;
 
-	while ((n = pg_rows_cut(&sink->rows, &sink->bytes, scratch,
-				PG_SCRATCH_BYTES)) > 0) {
-		sink->slice_bytes += n;
-		if (!put(sink, span_make(scratch, n)))
+	while (sink->bytes.len > 0)
+		if (!move(sink, scratch, PG_SCRATCH_BYTES))
 			return false;
-	}
 	return true;
 }
 
@@ -298,16 +274,13 @@ static void start_stage(struct pg_sink *sink);
 /* No slice is open, and none is needed. */
 static void after_rows(struct pg_sink *sink)
 {
-	struct span none = span_make(NULL, 0);
-
 	if (sink->base.op == SINK_STAGING) {
 		start_stage(sink);
 		return;
 	}
 	/* What fills no row waits in the tail. */
 	if (sink->bytes.len > 0)
-		CHECK(pg_rows_cut(&sink->rows, &sink->bytes, NULL, 0) == 0);
-	sink->bytes = none;
+		CHECK(move(sink, NULL, 0));
 	end_moving(sink);
 }
 
@@ -432,8 +405,6 @@ void pg_sink_write(struct sink *base, struct span bytes)
 	}
 	if (!pg_sink_choose_pool(sink))
 		return;
-	sink->moving = true;	/* until start_moving(): not done yet */
-	start_hash(sink, bytes);
 	start_moving(sink, bytes);
 }
 

@@ -99,6 +99,10 @@ enum pg_state {
 	X(CHUNKS, 3,                                                           \
 	  "SELECT seq, data FROM chunk WHERE object = $1::bigint "             \
 	  "AND seq >= $2::integer AND seq < $3::integer")                      \
+	/* all that was written is on this server's disk: pg_flush.h */      \
+	X(FLUSH, 0,                                                            \
+	  "SELECT pg_logical_emit_message(true, 'stream-broadcast', '') "      \
+	  "FROM set_config('synchronous_commit', 'local', true)")              \
 	X(PING, 0, "SELECT pg_is_in_recovery()")
 
 #define PG_STATEMENT_NAME(name, n_params, sql) PG_##name,

@@ -6,17 +6,24 @@
  *   pg_source.c      committed objects on their way out
  *   pg_catalog.c     find, list, search
  *   pg_house.c       migrations, dead instances, removal in batches
+ *   pg_flush.c       the database's log goes to disk beside a COPY
  *   pg_pool, pg_link, pg_call, pg_statements, pg_error, pg_conninfo: the database
  */
 #ifndef READER_PG_STORE_H
 #define READER_PG_STORE_H
 
-#include "reader/pg_call.h"
+#include "reader/pg_flush.h"
 #include "reader/pg_house.h"
 #include "reader/sink_impl.h"
 
 /* A slice that is older ends with the write that finds out. */
 #define PG_SLICE_MS 30000u
+
+/* What each loop has of its own. */
+struct pg_local {
+	struct pg_pool *pool;
+	struct pg_flush *flush;
+};
 
 struct pg_store {
 	struct store base;
@@ -24,15 +31,19 @@ struct pg_store {
 	struct workers *workers;
 	struct pg_house *house;
 	uint64_t slice_ms;		/* PG_SLICE_MS; less in tests */
-	pthread_mutex_t lock;		/* guards `pools` */
-	struct pg_pool **pools;		/* one a loop */
-	size_t n_pools;
+	pthread_mutex_t lock;		/* guards `locals` */
+	struct pg_local *locals;
+	size_t n_locals;
 };
 
 /*
- * The pool of `loop`, made when it is used for the first time. NULL with
+ * What `loop` has, made when it is used for the first time; both are NULL with
  * ERR_MEMORY. To be called on that loop's thread.
  */
+struct pg_local pg_store_local(struct store *store, struct loop *loop,
+			       struct err *err);
+
+/* The pool of it. */
 struct pg_pool *pg_store_pool(struct store *store, struct loop *loop,
 			      struct err *err);
 

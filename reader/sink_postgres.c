@@ -18,12 +18,13 @@
 /* The pool of the operation's loop; false: the operation has ended. */
 bool pg_sink_choose_pool(struct pg_sink *sink)
 {
-	struct pg_pool *pool = pg_store_pool(sink->base.store, sink->base.loop,
-					     &sink->base.err);
+	struct pg_local local = pg_store_local(
+		sink->base.store, sink->base.loop, &sink->base.err);
 
-	CHECK(!pool || !sink->bound || sink->pool == pool);
-	sink->pool = pool;
-	if (pool)
+	CHECK(!local.pool || !sink->bound || sink->pool == local.pool);
+	sink->pool = local.pool;
+	sink->flush = local.flush;
+	if (local.pool)
 		return true;
 	sink_end(&sink->base);
 	return false;
@@ -101,58 +102,78 @@ static struct pg_store *pg_store_of(struct store *store)
 	return (struct pg_store *)(void *)store;
 }
 
-static struct pg_pool *find_pool(const struct pg_store *store,
-				 const struct loop *loop)
+static struct pg_local *find_local(const struct pg_store *store,
+				   const struct loop *loop)
 {
-	for (size_t i = 0; i < store->n_pools; i++)
-		if (pg_pool_loop(store->pools[i]) == loop)
-			return store->pools[i];
+	for (size_t i = 0; i < store->n_locals; i++)
+		if (pg_pool_loop(store->locals[i].pool) == loop)
+			return &store->locals[i];
 	return NULL;
 }
 
-static struct pg_pool *add_pool(struct pg_store *store, struct loop *loop)
+static void free_local(struct pg_local *local)
 {
-	size_t size = (store->n_pools + 1) * sizeof(*store->pools);
-	struct pg_pool **pools = realloc(store->pools, size);
-	struct pg_pool *pool;
-
-	if (!pools)
-		return NULL;
-	store->pools = pools;
-	pool = pg_pool_new(loop, store->settings, store->workers);
-	if (pool)
-		store->pools[store->n_pools++] = pool;
-	return pool;
+	pg_flush_free(&local->flush);
+	pg_pool_free(&local->pool);
 }
 
-struct pg_pool *pg_store_pool(struct store *base, struct loop *loop,
-			      struct err *err)
+/* NULL when out of memory. */
+static struct pg_local *add_local(struct pg_store *store, struct loop *loop)
+{
+	size_t size = (store->n_locals + 1) * sizeof(*store->locals);
+	struct pg_local *locals = realloc(store->locals, size), *local;
+
+	if (!locals)
+		return NULL;
+	store->locals = locals;
+	local = &locals[store->n_locals];
+	local->flush = NULL;
+	local->pool = pg_pool_new(loop, store->settings, store->workers);
+	if (local->pool)
+		local->flush = pg_flush_new(local->pool);
+	if (!local->flush) {
+		free_local(local);
+		return NULL;
+	}
+	store->n_locals++;
+	return local;
+}
+
+struct pg_local pg_store_local(struct store *base, struct loop *loop,
+			       struct err *err)
 {
 	struct pg_store *store = pg_store_of(base);
-	struct pg_pool *pool;
+	struct pg_local copy = { NULL, NULL }, *local;
 
 	pthread_mutex_lock(&store->lock);
-	pool = find_pool(store, loop);
-	if (!pool)
-		pool = add_pool(store, loop);
+	local = find_local(store, loop);
+	if (!local)
+		local = add_local(store, loop);
+	if (local)
+		copy = *local;
 	pthread_mutex_unlock(&store->lock);
-	if (!pool)
+	if (!local)
 		err_set(err, ERR_MEMORY,
 			"out of memory for database connections");
-	return pool;
+	return copy;
+}
+
+struct pg_pool *pg_store_pool(struct store *store, struct loop *loop,
+			      struct err *err)
+{
+	return pg_store_local(store, loop, err).pool;
 }
 
 static void postgres_leave(struct store *base, struct loop *loop)
 {
 	struct pg_store *store = pg_store_of(base);
+	struct pg_local *local;
 
 	pthread_mutex_lock(&store->lock);
-	for (size_t i = 0; i < store->n_pools; i++) {
-		if (pg_pool_loop(store->pools[i]) != loop)
-			continue;
-		pg_pool_free(&store->pools[i]);
-		store->pools[i] = store->pools[--store->n_pools];
-		break;
+	local = find_local(store, loop);
+	if (local) {
+		free_local(local);
+		*local = store->locals[--store->n_locals];
 	}
 	pthread_mutex_unlock(&store->lock);
 }
@@ -161,9 +182,9 @@ static void postgres_store_close(struct store *base)
 {
 	struct pg_store *store = pg_store_of(base);
 
-	while (store->n_pools > 0)
-		pg_pool_free(&store->pools[--store->n_pools]);
-	free(store->pools);
+	while (store->n_locals > 0)
+		free_local(&store->locals[--store->n_locals]);
+	free(store->locals);
 	pg_house_free(&store->house);
 	pthread_mutex_destroy(&store->lock);
 	free(store);
