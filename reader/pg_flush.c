@@ -34,8 +34,10 @@ struct pg_flush *pg_flush_new(struct pg_pool *pool)
 {
 	struct pg_flush *flush = calloc(1, sizeof(*flush));
 
-	if (flush)
-		flush->pool = pool;
+	if (!flush)
+		return NULL;
+	flush->pool = pool;
+	flush->call.taker.is_optional = true;
 	return flush;
 }
 

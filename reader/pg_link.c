@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#define UNIX_SEND_BYTES (4 << 20)	/* what a TCP socket may grow to by itself */
 
 #define BIT(state) (1u << PG_LINK_##state)
 
@@ -317,11 +320,28 @@ static void on_notice(void *arg, const PGresult *result)
 	log_line(LOG_DEBUG, "database_notice", LOG_STR("text", text));
 }
 
+/*
+ * A Unix socket has 208 KiB, and says that it has room when three quarters of them
+ * are free (Linux, net/unix/af_unix.c): the server would run out of rows before we
+ * are on the CPU again. The system may allow less: net.core.wmem_max.
+ */
+static void enlarge_unix_socket(int fd)
+{
+	int domain = 0, bytes = UNIX_SEND_BYTES;
+	socklen_t len = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	    domain == AF_UNIX)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes,
+				 sizeof(bytes));
+}
+
 static void on_connected(struct pg_link *link)
 {
 	struct err err = ERR_INIT;
 
 	stop_watching(link);
+	enlarge_unix_socket(PQsocket(link->conn));
 	if (PQsetnonblocking(link->conn, 1) < 0 ||
 	    watch_start_level(&link->reading, link->loop, PQsocket(link->conn),
 			      on_readable, link, &err) < 0) {

@@ -84,11 +84,11 @@ static size_t room_for_long(const struct pg_pool *pool)
 	return most - pool->n_long;
 }
 
-/* The first whose turn has come; NULL: there is none. */
-static struct pg_taker *next_in_turn(const struct pg_pool *pool)
+/* From `taker` on the first whose turn has come; NULL: there is none. */
+static struct pg_taker *next_in_turn(const struct pg_pool *pool,
+				     struct pg_taker *taker)
 {
 	bool has_room = room_for_long(pool) > 0;
-	struct pg_taker *taker = pool->first;
 
 	while (taker && taker->is_long && !has_room)
 		taker = taker->next;
@@ -97,7 +97,11 @@ static struct pg_taker *next_in_turn(const struct pg_pool *pool)
 
 bool pg_pool_is_wanted(const struct pg_pool *pool)
 {
-	return next_in_turn(pool) != NULL;
+	struct pg_taker *taker = next_in_turn(pool, pool->first);
+
+	while (taker && taker->is_optional)
+		taker = next_in_turn(pool, taker->next);
+	return taker != NULL;
 }
 
 /* Those who wait now; whoever comes back from within has to wait anew. */
@@ -110,6 +114,19 @@ static void fail_all(struct pg_pool *pool, const struct err *err)
 		last = taker;
 	while (more && (taker = dequeue(pool))) {
 		more = taker != last && pool->first;
+		taker->fn(taker->arg, NULL, err);
+	}
+}
+
+static void fail_optional(struct pg_pool *pool, const struct err *err)
+{
+	struct pg_taker *taker = pool->first, *next;
+
+	for (; taker; taker = next) {
+		next = taker->next;
+		if (!taker->is_optional)
+			continue;
+		pg_pool_cancel(taker);
 		taker->fn(taker->arg, NULL, err);
 	}
 }
@@ -220,6 +237,8 @@ static void on_connected(void *arg, PGresult *result, const struct err *err)
 	/* Those that the server does allow are for all. */
 	if (is_hopeless(pool))
 		fail_for_backoff(pool);
+	else
+		fail_optional(pool, &why);
 }
 
 static void connect_slot(struct slot *slot)
@@ -286,7 +305,8 @@ static void serve(struct pg_pool *pool)
 	struct slot *slot;
 	struct pg_taker *taker;
 
-	while ((taker = next_in_turn(pool)) && (slot = find_ready(pool)))
+	while ((taker = next_in_turn(pool, pool->first)) &&
+	       (slot = find_ready(pool)))
 		hand_out(slot, taker);
 	if (in_backoff(pool) && is_hopeless(pool))
 		fail_for_backoff(pool);

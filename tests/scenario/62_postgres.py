@@ -20,6 +20,14 @@ from postgres_proxy import Proxy
 
 CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
 MIB = 1 << 20
+# Kills the first connection that it finds flushing the log.
+HUNT = """DO $$ BEGIN LOOP
+    PERFORM pg_stat_clear_snapshot();
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE state = 'active' AND usename = 'reader'
+        AND query LIKE '%pg_logical_emit_message%';
+    EXIT WHEN FOUND;
+END LOOP; END $$"""
 
 
 class PgScenario(Scenario):
@@ -250,6 +258,67 @@ class Api(PgScenario):
                                                              o["id"])))
         for limit in (1, 2, n - 1, n, n + 1, len(whole)):
             self.assertEqual(walk(limit), whole, limit)
+
+
+class Flushes(PgScenario):
+    """The log goes to disk beside a COPY, as optional work."""
+
+    cluster_settings = {"log_statement": "all"}
+
+    def upload_and_count(self, n_mib, **settings):
+        """Flushes that the server was asked for during an upload."""
+        box = self.pg_reader(**settings)
+        data = payload(n_mib * MIB)
+        self.store(box, ID % 1, data)
+        self.assert_stored(box, ID % 1, data)
+        return self.cluster.log().count("pg_logical_emit_message")
+
+    def test_a_large_upload_is_flushed_while_it_comes(self):
+        count = self.upload_and_count(32)
+        self.assertGreater(count, 1)
+        self.assertLessEqual(count, 9)      # preparing it, and every 4 MiB
+
+    def test_a_small_upload_is_not(self):
+        self.assertEqual(self.upload_and_count(3), 0)
+
+    def test_two_connections_leave_none_for_it(self):
+        self.assertEqual(self.upload_and_count(
+            32, READER_DB_CONNECTIONS=2), 0)
+
+    def test_a_server_without_a_connection_to_spare_stores_all_the_same(self):
+        box = self.pg_reader()
+        self.database.query(f'ALTER DATABASE "{self.database.name}" '
+                            "CONNECTION LIMIT 2")
+        self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
+                           "pg_stat_activity WHERE usename = 'reader'")
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "the reader is ready again", 30)
+        data = payload(64 * MIB)
+        for i in range(1, 4):
+            self.store(box, ID % i, data)
+            self.assert_stored(box, ID % i, data)
+        self.assert_clean(3)
+        self.assertIn("too many connections", self.cluster.log())
+
+    def test_a_flush_that_is_killed_costs_nothing(self):
+        box = self.pg_reader()
+        data = payload(512 * MIB)
+        hunter = threading.Thread(target=lambda: self.cluster.query(HUNT))
+        hunter.start()
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"))
+            for at in range(0, len(data), MIB):
+                client.send(data[at:at + MIB])
+                if not hunter.is_alive():
+                    break
+            self.assertFalse(hunter.is_alive())     # it has found one
+            client.send(data[at + MIB:])
+            self.assertEqual(client.response().status, 200)
+        hunter.join()
+        self.assertIn("terminating connection", self.cluster.log())
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assert_stored(box, ID % 1, data)
 
 
 class Removal(PgScenario):
