@@ -106,10 +106,22 @@ static void lose(struct pg_link *link)
 		on_room(link->room_arg);
 }
 
+/*
+ * A statement that was not answered may be asked for again, on another connection:
+ * 503. Rows that were on their way are lost.
+ */
+static bool may_be_repeated(const struct pg_link *link)
+{
+	return link->state == PG_LINK_PREPARING ||
+	       link->state == PG_LINK_RUNNING;
+}
+
 static void lose_connection(struct pg_link *link, const char *what)
 {
 	link->err = ERR_INIT;
 	pg_conn_err(&link->err, link->conn, what);
+	if (may_be_repeated(link))
+		link->err.code = ERR_LIMIT;
 	lose(link);
 }
 

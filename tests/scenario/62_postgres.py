@@ -302,7 +302,7 @@ class Flushes(PgScenario):
 
     def test_a_flush_that_is_killed_costs_nothing(self):
         box = self.pg_reader()
-        data = payload(512 * MIB)
+        data = payload(64 * MIB)
         hunter = threading.Thread(target=lambda: self.cluster.query(HUNT))
         hunter.start()
         with Client(box.port) as client:
@@ -795,6 +795,8 @@ class Faults(PgScenario):
         self.cluster.pause(self.cluster.pid)
         self.addCleanup(self.cluster.resume, self.cluster.pid)
         self.cut_pool()
+        # A connection that has just broken may still be asked.
+        self.assertEqual(get(box.port, f"/objects/{ID % 1}").status, 503)
         self.expect_try_later(box, "in time")
         self.cluster.resume(self.cluster.pid)
         wait_until(lambda: get(box.port, "/readyz").status == 200,
