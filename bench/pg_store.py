@@ -175,7 +175,7 @@ def drop_caches():
 
 def bare_read(server, key, size, **env):
     """MB/s of the slices of an object over two connections, nothing else."""
-    done = subprocess.run([str(TOOLS / "pg_read"), "2", "32", key, str(size)],
+    done = subprocess.run([str(TOOLS / "pg_read"), "2", "64", key, str(size)],
                           env={**server.libpq(), **env}, check=True, text=True,
                           stdout=subprocess.PIPE)
     return float(done.stdout)

@@ -4,7 +4,8 @@
  * so that the database works while we send; and a client that takes its time
  * holds neither a connection nor a transaction. The spans are libpq's own memory
  * of the results. The first row comes with the look-up, and slices grow from
- * there, so that a player's first byte comes soon.
+ * there, so that a player's first byte comes soon. They grow further while the
+ * client is faster than the database: fewer statements for it, more memory for us.
  *
  *    now        ahead[0]      ahead[1]
  *   |sending|   |there|       |fetching|      next_row ─▶
@@ -17,9 +18,11 @@
 
 #define FIRST_ROWS 8u
 #define ROWS 32u	/* 254 KiB */
+#define MAX_ROWS 64u	/* for who waits for us */
 #define AHEAD 2u
-_Static_assert(ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
-_Static_assert(ROWS <= UINT8_MAX + 1, "struct slice numbers its tuples in bytes");
+_Static_assert(MAX_ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
+_Static_assert(MAX_ROWS <= UINT8_MAX + 1,
+	       "struct slice numbers its tuples in bytes");
 
 /*
  * Rows from `first` of the object's chunks. They come in any order: putting them
@@ -29,7 +32,7 @@ struct slice {
 	uint64_t first;
 	size_t n_rows;
 	int column;		/* of the bytes in the result */
-	uint8_t tuple[ROWS];	/* the one of each row */
+	uint8_t tuple[MAX_ROWS];	/* the one of each row */
 	PGresult *result;	/* NULL: not there (yet) */
 };
 
@@ -55,6 +58,7 @@ struct pg_source {
 	uint64_t next_row;	/* the first one that was not asked for */
 	size_t n_rows;		/* of the next slice */
 	bool waiting;		/* the consumer waits for ahead[turn] */
+	bool was_late;		/* … or did, the last time */
 	struct err err;		/* the first fetch that failed */
 	struct deferred refill;
 };
@@ -214,6 +218,13 @@ static void bind_slice(void *arg, struct pg_link *link)
 	pg_link_number(link, 2, (int64_t)(first + fetch->slice.n_rows));
 }
 
+static size_t grow(const struct pg_source *source)
+{
+	size_t most = source->was_late ? MAX_ROWS : ROWS;
+
+	return 4 * source->n_rows < most ? 4 * source->n_rows : most;
+}
+
 /* The next rows of the range, into a free place. */
 static void start_fetch(struct pg_source *source, uint64_t n_left)
 {
@@ -229,7 +240,7 @@ static void start_fetch(struct pg_source *source, uint64_t n_left)
 	fetch->running = true;
 	source->n_ahead++;
 	source->next_row += n_rows;
-	source->n_rows = 4 * source->n_rows < ROWS ? 4 * source->n_rows : ROWS;
+	source->n_rows = grow(source);
 	pg_call_run(&fetch->call, source->pool, PG_CHUNKS, bind_slice,
 		    on_fetched, fetch);
 }
@@ -313,7 +324,7 @@ void pg_source_next(struct source *base)
 	 */
 	refill(source);
 	source->waiting = true;
-	if (err_is_set(&source->err) ||
-	    !source->ahead[source->turn].running)
+	source->was_late = source->ahead[source->turn].running;
+	if (err_is_set(&source->err) || !source->was_late)
 		turn_over(source);
 }
