@@ -6,7 +6,7 @@
  * round, the server process that takes the rows has to write the pages it made,
  * and first flush the log (WAL) behind them: it waits for the disk and takes no
  * rows meanwhile. When another connection flushes the log in time, it finds the
- * work done. Measured: docs/design/0012.
+ * work done: docs/design/0012-the-log-goes-to-disk-beside-the-copy.md.
  *
  * One for each loop; optional work: it uses a connection that nobody needs, and
  * its failure is nobody's.

@@ -4,8 +4,8 @@
  * so that the database works while we send; and a client that takes its time
  * holds neither a connection nor a transaction. The spans are libpq's own memory
  * of the results. The first row comes with the look-up, and slices grow from
- * there, so that a player's first byte comes soon. They grow further while the
- * client is faster than the database: fewer statements for it, more memory for us.
+ * there, so that a player's first byte comes soon. They grow further for a client
+ * that stays faster than the database: fewer statements for it, more memory for us.
  *
  *    now        ahead[0]      ahead[1]
  *   |sending|   |there|       |fetching|      next_row ─▶
@@ -18,7 +18,8 @@
 
 #define FIRST_ROWS 8u
 #define ROWS 32u	/* 254 KiB */
-#define MAX_ROWS 64u	/* for who waits for us */
+#define MAX_ROWS 64u	/* for who is faster than the database … */
+#define FAST_SLICES 32u	/* … for longer than it takes to fill his sockets */
 #define AHEAD 2u
 _Static_assert(MAX_ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
 _Static_assert(MAX_ROWS <= UINT8_MAX + 1,
@@ -58,7 +59,7 @@ struct pg_source {
 	uint64_t next_row;	/* the first one that was not asked for */
 	size_t n_rows;		/* of the next slice */
 	bool waiting;		/* the consumer waits for ahead[turn] */
-	bool was_late;		/* … or did, the last time */
+	unsigned int n_late;	/* slices he waited for, less those that were there */
 	struct err err;		/* the first fetch that failed */
 	struct deferred refill;
 };
@@ -218,9 +219,17 @@ static void bind_slice(void *arg, struct pg_link *link)
 	pg_link_number(link, 2, (int64_t)(first + fetch->slice.n_rows));
 }
 
+static void count_late(struct pg_source *source, bool is_late)
+{
+	if (is_late && source->n_late < 2 * FAST_SLICES)
+		source->n_late++;
+	else if (!is_late && source->n_late > 0)
+		source->n_late--;
+}
+
 static size_t grow(const struct pg_source *source)
 {
-	size_t most = source->was_late ? MAX_ROWS : ROWS;
+	size_t most = source->n_late < FAST_SLICES ? ROWS : MAX_ROWS;
 
 	return 4 * source->n_rows < most ? 4 * source->n_rows : most;
 }
@@ -315,6 +324,7 @@ static bool begin(struct pg_source *source)
 void pg_source_next(struct source *base)
 {
 	struct pg_source *source = of(base);
+	bool is_late;
 
 	if (!source->pool && begin(source))
 		return;
@@ -323,8 +333,9 @@ void pg_source_next(struct source *base)
 	 * consumer may free the source.
 	 */
 	refill(source);
+	is_late = source->ahead[source->turn].running;
+	count_late(source, is_late);
 	source->waiting = true;
-	source->was_late = source->ahead[source->turn].running;
-	if (err_is_set(&source->err) || !source->was_late)
+	if (err_is_set(&source->err) || !is_late)
 		turn_over(source);
 }

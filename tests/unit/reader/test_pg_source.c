@@ -5,16 +5,18 @@
 
 #include <malloc.h>
 
-#define N_BYTES ((size_t)100 * PG_CHUNK_BYTES)
+#define N_ROWS 1500
+#define N_BYTES ((size_t)N_ROWS * PG_CHUNK_BYTES)
 
 static struct source *source;
 
-static void start(void)
+static void start(uint64_t n_connections)
 {
 	static char bytes[N_BYTES];
 	struct sink *sink;
 
 	make_loop();
+	settings.db_connections = n_connections;
 	ck_assert_msg(open_store("postgres") == ERR_NONE, "%s", last.text);
 	sink = open_sink(1);
 	MUST(write_bytes(sink, bytes, sizeof(bytes)));
@@ -66,11 +68,59 @@ static enum err_code next(void)
 START_TEST(a_consumer_may_close_it_when_it_fails_at_once)
 {
 	mallopt(M_PERTURB, 0x5a);
-	start();
+	start(4);
 	lose_database();
 	MUST(next());	/* the row that came with the look-up */
 	ck_assert_int_ne(next(), ERR_NONE);
 	ck_assert_ptr_null(source);
+	stop();
+}
+END_TEST
+
+/* Read all of it; the most rows that came at a time. */
+static size_t read_all(void (*before_each)(void))
+{
+	size_t n_rows, most = 0, total = 0;
+
+	while (total < N_ROWS) {
+		before_each();
+		MUST(next());
+		(void)source_pieces(source, &n_rows);
+		total += n_rows;
+		if (n_rows > most)
+			most = n_rows;
+	}
+	ck_assert_uint_eq(total, N_ROWS);
+	source_close(&source);
+	return most;
+}
+
+static void be_fast(void)
+{
+}
+
+/* The loop turns, and the database is asked and answers meanwhile. */
+static void take_time(void)
+{
+	for (int i = 0; i < 3; i++) {
+		MUST(find(1, false));
+		store_release(&lookup);
+	}
+}
+
+START_TEST(who_is_faster_than_the_database_gets_larger_slices)
+{
+	/* On one connection the next slice is never there yet. */
+	start(1);
+	ck_assert_uint_eq(read_all(be_fast), 64);
+	stop();
+}
+END_TEST
+
+START_TEST(who_takes_time_gets_small_ones)
+{
+	start(4);
+	ck_assert_uint_eq(read_all(take_time), 32);
 	stop();
 }
 END_TEST
@@ -84,6 +134,8 @@ int main(void)
 
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, a_consumer_may_close_it_when_it_fails_at_once);
+	tcase_add_test(tc, who_is_faster_than_the_database_gets_larger_slices);
+	tcase_add_test(tc, who_takes_time_gets_small_ones);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
