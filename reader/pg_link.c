@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define UNIX_SEND_BYTES (4 << 20)	/* what a TCP socket may grow to by itself */
+#define UNIX_SEND_BYTES (1 << 20)	/* the kernel takes twice as many */
 
 #define BIT(state) (1u << PG_LINK_##state)
 
@@ -125,20 +127,43 @@ static void lose_connection(struct pg_link *link, const char *what)
 	lose(link);
 }
 
-static void on_timeout(void *arg)
+/* Bytes that the socket holds for the server (tcp(7), SIOCOUTQ; unix(7)). */
+static int count_queued(const struct pg_link *link)
 {
-	struct pg_link *link = arg;
+	int n = 0;
 
-	link->err = ERR_INIT;
-	err_set(&link->err, ERR_STORE,
-		"the database did not answer in time (%s)",
-		states[link->state].name);
-	lose(link);
+	if (ioctl(PQsocket(link->conn), SIOCOUTQ, &n) < 0)
+		return 0;
+	return n;
 }
 
 static void start_timer(struct pg_link *link)
 {
 	timer_start(&link->timer, link->settings->db_timeout_ms);
+	link->queued = count_queued(link);
+}
+
+/* The socket is large: before there is room in it, a slow server may take long. */
+static bool takes_rows_slowly(const struct pg_link *link)
+{
+	return (link->state == PG_LINK_COPY ||
+		link->state == PG_LINK_COPY_END) &&
+	       count_queued(link) < link->queued;
+}
+
+static void on_timeout(void *arg)
+{
+	struct pg_link *link = arg;
+
+	if (takes_rows_slowly(link)) {
+		start_timer(link);
+		return;
+	}
+	link->err = ERR_INIT;
+	err_set(&link->err, ERR_STORE,
+		"the database did not answer in time (%s)",
+		states[link->state].name);
+	lose(link);
 }
 
 /* ---- sending ------------------------------------------------------------- */
@@ -626,8 +651,9 @@ void pg_link_copy_end(struct pg_link *link, pg_done_fn *done, void *arg)
 	link->on_room = NULL;
 	link->done = done;
 	link->arg = arg;
-	start_timer(link);
 	sent(link, PQputCopyEnd(link->conn, NULL) == 1);
+	if (link->state == PG_LINK_COPY_END)
+		start_timer(link);
 	/* What the server said before is read already: no event will come. */
 	if (link->state == PG_LINK_COPY_END && link->done &&
 	    !PQisBusy(link->conn))

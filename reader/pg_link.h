@@ -55,6 +55,7 @@ struct pg_link {
 	PGconn *conn;
 	struct watch reading, writing;
 	struct timer timer;		/* the time limit of what runs */
+	int queued;			/* COPY: bytes in the socket when it was started */
 	uint32_t prepared;		/* bits: statements this session knows */
 	/* the request that runs */
 	pg_done_fn *done;

@@ -84,11 +84,11 @@ static size_t room_for_long(const struct pg_pool *pool)
 	return most - pool->n_long;
 }
 
-/* From `taker` on the first whose turn has come; NULL: there is none. */
-static struct pg_taker *next_in_turn(const struct pg_pool *pool,
-				     struct pg_taker *taker)
+/* The first whose turn has come; NULL: there is none. */
+static struct pg_taker *next_in_turn(const struct pg_pool *pool)
 {
 	bool has_room = room_for_long(pool) > 0;
+	struct pg_taker *taker = pool->first;
 
 	while (taker && taker->is_long && !has_room)
 		taker = taker->next;
@@ -97,11 +97,7 @@ static struct pg_taker *next_in_turn(const struct pg_pool *pool,
 
 bool pg_pool_is_wanted(const struct pg_pool *pool)
 {
-	struct pg_taker *taker = next_in_turn(pool, pool->first);
-
-	while (taker && taker->is_optional)
-		taker = next_in_turn(pool, taker->next);
-	return taker != NULL;
+	return next_in_turn(pool) != NULL;
 }
 
 /* Those who wait now; whoever comes back from within has to wait anew. */
@@ -114,19 +110,6 @@ static void fail_all(struct pg_pool *pool, const struct err *err)
 		last = taker;
 	while (more && (taker = dequeue(pool))) {
 		more = taker != last && pool->first;
-		taker->fn(taker->arg, NULL, err);
-	}
-}
-
-static void fail_optional(struct pg_pool *pool, const struct err *err)
-{
-	struct pg_taker *taker = pool->first, *next;
-
-	for (; taker; taker = next) {
-		next = taker->next;
-		if (!taker->is_optional)
-			continue;
-		pg_pool_cancel(taker);
 		taker->fn(taker->arg, NULL, err);
 	}
 }
@@ -237,8 +220,6 @@ static void on_connected(void *arg, PGresult *result, const struct err *err)
 	/* Those that the server does allow are for all. */
 	if (is_hopeless(pool))
 		fail_for_backoff(pool);
-	else
-		fail_optional(pool, &why);
 }
 
 static void connect_slot(struct slot *slot)
@@ -282,15 +263,6 @@ static void connect_more(struct pg_pool *pool)
 	}
 }
 
-bool pg_pool_can_spare(const struct pg_pool *pool)
-{
-	size_t n_free = 0;
-
-	for (size_t i = 0; i < pool->n_slots; i++)
-		n_free += !pool->slots[i].taken;
-	return n_free >= 2 && !pool->first && pool->backoff_ms == 0;
-}
-
 static void hand_out(struct slot *slot, struct pg_taker *taker)
 {
 	pg_pool_cancel(taker);
@@ -305,8 +277,7 @@ static void serve(struct pg_pool *pool)
 	struct slot *slot;
 	struct pg_taker *taker;
 
-	while ((taker = next_in_turn(pool, pool->first)) &&
-	       (slot = find_ready(pool)))
+	while ((taker = next_in_turn(pool)) && (slot = find_ready(pool)))
 		hand_out(slot, taker);
 	if (in_backoff(pool) && is_hopeless(pool))
 		fail_for_backoff(pool);

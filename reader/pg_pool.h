@@ -14,10 +14,6 @@
  * least one, and wait for each other's: with two connections and more everybody
  * else always finds one.
  *
- * What could be left undone is asked for if pg_pool_can_spare() only. It may wait
- * for one more link to be connected, but not for others to give theirs back: when
- * no more can be connected, it fails.
- *
  * Bounds: at most `db_connections` links; those idle for a minute are closed.
  */
 #ifndef READER_PG_POOL_H
@@ -38,7 +34,6 @@ struct pg_taker {
 	pg_taken_fn *fn;
 	void *arg;
 	bool is_long;			/* set before: it may run for seconds */
-	bool is_optional;		/* … it could be left undone */
 };
 
 /* An empty pool on `loop`, or NULL when out of memory. */
@@ -65,17 +60,8 @@ void pg_pool_cancel(struct pg_taker *taker);
  */
 void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
 
-/*
- * Does somebody wait for a link, and not only for his turn, nor with what could be
- * left undone?
- */
+/* Does somebody wait for a link, and not only for his turn? */
 bool pg_pool_is_wanted(const struct pg_pool *pool);
-
-/*
- * May somebody take a link for what could be left undone? If nobody waits, the
- * last attempt to connect went well, and one more remains for who comes next.
- */
-bool pg_pool_can_spare(const struct pg_pool *pool);
 
 #define PG_SCRATCH_BYTES (128u * 1024u)
 

@@ -227,7 +227,7 @@ static bool move(struct pg_sink *sink, char *rows, size_t size)
 
 	digest_update(sink->base.digest, from, left - sink->bytes.len);
 	sink->slice_bytes += n;
-	if (n > 0)
+	if (sink->slice == SLICE_OPEN)	/* and not lost meanwhile */
 		pg_flush_add(sink->flush, n);
 	return goes_on;
 }

@@ -12,6 +12,7 @@
 #ifndef READER_PG_STORE_H
 #define READER_PG_STORE_H
 
+#include "reader/pg_call.h"
 #include "reader/pg_flush.h"
 #include "reader/pg_house.h"
 #include "reader/sink_impl.h"

@@ -91,7 +91,7 @@ const struct config_row reader_config[] = {
 	     "The password; PGPASSWORD or the password file when empty."),
 	NUMBER(CONFIG_U64, "READER_DB_CONNECTIONS", db_connections, "8", 1,
 	       1000, "", "Database connections of each thread, at most; one more "
-	       "for the whole process keeps house."),
+	       "for the whole process keeps house. See READER_DB_FLUSH, too."),
 	MS("READER_DB_CONNECT_TIMEOUT_MS", db_connect_timeout_ms, "10000", 10,
 	   "Time to get a database connection."),
 	MS("READER_DB_TIMEOUT_MS", db_timeout_ms, "60000", 10,
@@ -103,6 +103,10 @@ const struct config_row reader_config[] = {
 	       65536, UINT64_C(1) << 40, "bytes",
 	       "Content of one transaction; an object takes as many as it needs "
 	       "and stays invisible until the last."),
+	FLAG("READER_DB_FLUSH", db_flush, "true",
+	     "While large objects come, one more connection for each thread has "
+	     "the server write its log to disk, so that storing does not wait "
+	     "for it."),
 	FLAG("READER_SNIFF", sniff, "true",
 	     "Tell the content type from the first bytes (libmagic) when the "
 	     "client gave none or application/octet-stream."),

@@ -49,6 +49,7 @@ struct reader_settings {
 	uint64_t db_connect_timeout_ms;	/* READER_DB_CONNECT_TIMEOUT_MS */
 	uint64_t db_timeout_ms;		/* READER_DB_TIMEOUT_MS: of a statement */
 	uint64_t db_start_timeout_ms;	/* READER_DB_START_TIMEOUT_MS */
+	bool db_flush;			/* READER_DB_FLUSH: pg_flush.h */
 	uint64_t db_slice_bytes;	/* READER_DB_SLICE_BYTES: a transaction */
 	bool sniff;			/* READER_SNIFF */
 	char token[512];		/* READER_TOKEN */

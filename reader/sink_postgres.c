@@ -130,7 +130,8 @@ static struct pg_local *add_local(struct pg_store *store, struct loop *loop)
 	local->flush = NULL;
 	local->pool = pg_pool_new(loop, store->settings, store->workers);
 	if (local->pool)
-		local->flush = pg_flush_new(local->pool);
+		local->flush = pg_flush_new(loop, store->settings,
+					    store->workers);
 	if (!local->flush) {
 		free_local(local);
 		return NULL;

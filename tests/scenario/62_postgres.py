@@ -276,14 +276,31 @@ class Flushes(PgScenario):
     def test_a_large_upload_is_flushed_while_it_comes(self):
         count = self.upload_and_count(32)
         self.assertGreater(count, 1)
-        self.assertLessEqual(count, 9)      # preparing it, and every 4 MiB
+        self.assertLessEqual(count, 9)      # prepared, and every 4 MiB
 
     def test_a_small_upload_is_not(self):
         self.assertEqual(self.upload_and_count(3), 0)
 
-    def test_two_connections_leave_none_for_it(self):
-        self.assertEqual(self.upload_and_count(
-            32, READER_DB_CONNECTIONS=2), 0)
+    def test_it_can_be_turned_off(self):
+        self.assertEqual(self.upload_and_count(32, READER_DB_FLUSH="false"), 0)
+
+    def test_its_connection_is_closed_soon_after(self):
+        box = self.pg_reader(READER_DB_CONNECTIONS=1)
+        self.store(box, ID % 1, payload(32 * MIB))
+        self.assertIn("pg_logical_emit_message", self.cluster.log())
+        wait_until(lambda: len(self.database.backends()) == 2,
+                   "the house and one for all else are left", 30)
+
+    def test_a_server_that_refuses_it_is_not_asked_all_the_time(self):
+        self.database.query("REVOKE EXECUTE ON FUNCTION pg_logical_emit_message"
+                            "(boolean, text, text) FROM PUBLIC")
+        box = self.pg_reader()
+        data = payload(64 * MIB)
+        self.store(box, ID % 1, data)
+        self.assert_stored(box, ID % 1, data)
+        self.assertEqual(self.cluster.log().count("permission denied"), 1)
+        [line] = box.log_lines("database_flush")
+        self.assertIn("permission denied", line)
 
     def test_a_server_without_a_connection_to_spare_stores_all_the_same(self):
         box = self.pg_reader()
@@ -298,7 +315,8 @@ class Flushes(PgScenario):
             self.store(box, ID % i, data)
             self.assert_stored(box, ID % i, data)
         self.assert_clean(3)
-        self.assertIn("too many connections", self.cluster.log())
+        [line] = box.log_lines("database_flush")
+        self.assertIn("too many connections", line)
 
     def test_a_flush_that_is_killed_costs_nothing(self):
         box = self.pg_reader()
@@ -859,6 +877,27 @@ class Faults(PgScenario):
         for backend in backends:
             self.cluster.resume(backend)
         self.assert_clean()
+
+    def test_a_backend_that_is_slow_is_waited_for(self):
+        """The sockets hold more than it takes in the time for the next bytes."""
+        for host in ("127.0.0.1", str(self.cluster.folder)):
+            with self.subTest(host=host):
+                box = self.pg_reader(self.cluster.create_database(),
+                                     READER_DB_TIMEOUT_MS=1000, DB_HOST=host)
+                self.be_slow(box)
+                data = payload(4 * MIB)
+                self.store(box, ID % 1, data)
+                self.assert_stored(box, ID % 1, data)
+
+    def be_slow(self, box):
+        """About 1.3 MB/s."""
+        name = box.settings["DB_NAME"]
+        self.cluster.query("""
+            CREATE FUNCTION public.wait() RETURNS trigger AS $$ BEGIN
+                PERFORM pg_sleep(0.006); RETURN NEW;
+            END $$ LANGUAGE plpgsql;
+            CREATE TRIGGER wait BEFORE INSERT ON stream_broadcast.chunk
+                FOR EACH ROW EXECUTE FUNCTION public.wait()""", name)
 
     def test_a_killed_backend_fails_its_object_only(self):
         box = self.pg_reader(READER_DB_CONNECTIONS=2)

@@ -264,42 +264,6 @@ START_TEST(after_the_back_off_it_is_tried_again)
 }
 END_TEST
 
-START_TEST(what_may_be_spared_leaves_one_for_who_comes_next)
-{
-	start(3);
-	ck_assert(pg_pool_can_spare(pool));
-	take(0);
-	ck_assert(!pg_pool_can_spare(pool));	/* he waits */
-	wait_for(0);
-	ck_assert(pg_pool_can_spare(pool));
-	take(1);
-	wait_for(1);
-	ck_assert(!pg_pool_can_spare(pool));
-	give(0);
-	ck_assert(pg_pool_can_spare(pool));
-	stop();
-}
-END_TEST
-
-START_TEST(nothing_is_to_spare_while_the_database_is_down)
-{
-	start(4);
-	snprintf(settings.db_port, sizeof(settings.db_port), "1");
-	take(0);
-	wait_for(0);
-	ck_assert(has_failed[0] && !pg_pool_can_spare(pool));
-	use_database();
-	do {
-		nap();
-		take(0);
-		if (!was_called[0])
-			wait_for(0);
-	} while (has_failed[0]);
-	ck_assert(pg_pool_can_spare(pool));
-	stop();
-}
-END_TEST
-
 /* A database that takes one connection; the settings use it. */
 static void use_narrow_database(void)
 {
@@ -364,8 +328,6 @@ int main(void)
 	tcase_add_test(tc, who_cancels_is_passed_over);
 	tcase_add_test(tc, links_are_not_more_than_allowed_and_used_again);
 	tcase_add_test(tc, who_takes_long_leaves_links_to_others);
-	tcase_add_test(tc, what_may_be_spared_leaves_one_for_who_comes_next);
-	tcase_add_test(tc, nothing_is_to_spare_while_the_database_is_down);
 	tcase_add_test(tc, who_takes_long_gets_the_only_link_in_his_turn);
 	tcase_add_test(tc, one_that_is_in_the_middle_of_something_is_not_used_again);
 	tcase_add_test(tc, nobody_listens_and_all_who_wait_are_told);
