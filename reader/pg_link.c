@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define UNIX_SEND_BYTES (1 << 20)	/* the kernel takes twice as many */
+#define UNIX_SEND_BYTES (2 << 20)	/* the kernel takes twice as many */
 
 #define BIT(state) (1u << PG_LINK_##state)
 
