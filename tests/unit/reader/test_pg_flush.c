@@ -79,9 +79,9 @@ START_TEST(it_begins_when_enough_was_written)
 		ck_assert(!pg_flush_is_running(flush));
 		pg_flush_add(flush, 1);
 		ck_assert(pg_flush_is_running(flush));
-		pg_flush_add(flush, PG_FLUSH_BYTES - 1);	/* not another one */
+		pg_flush_add(flush, PG_FLUSH_BYTES);	/* not another one … */
 		wait_for_flush();
-		pg_flush_add(flush, 1);
+		pg_flush_add(flush, 1);			/* … but the next one */
 		ck_assert(pg_flush_is_running(flush));
 		wait_for_flush();
 	}

@@ -5,7 +5,7 @@
 
 #include <malloc.h>
 
-#define N_ROWS 1500
+#define N_ROWS 2000
 #define N_BYTES ((size_t)N_ROWS * PG_CHUNK_BYTES)
 
 static struct source *source;
@@ -77,20 +77,28 @@ START_TEST(a_consumer_may_close_it_when_it_fails_at_once)
 }
 END_TEST
 
-/* Read all of it; the most rows that came at a time. */
-static size_t read_all(void (*before_each)(void))
+/* Read on to row `end`, or until `n` rows came at a time: the most that did. */
+static size_t read_on(size_t *at, size_t end, size_t n, void (*before_each)(void))
 {
-	size_t n_rows, most = 0, total = 0;
+	size_t n_rows, most = 0;
 
-	while (total < N_ROWS) {
+	while (*at < end && most < n) {
 		before_each();
 		MUST(next());
 		(void)source_pieces(source, &n_rows);
-		total += n_rows;
+		*at += n_rows;
 		if (n_rows > most)
 			most = n_rows;
 	}
-	ck_assert_uint_eq(total, N_ROWS);
+	return most;
+}
+
+/* Read all of it; the most rows that came at a time. */
+static size_t read_all(void (*before_each)(void))
+{
+	size_t at = 0, most = read_on(&at, N_ROWS, SIZE_MAX, before_each);
+
+	ck_assert_uint_eq(at, N_ROWS);
 	source_close(&source);
 	return most;
 }
@@ -125,6 +133,25 @@ START_TEST(who_takes_time_gets_small_ones)
 }
 END_TEST
 
+START_TEST(who_is_not_faster_any_more_gets_small_ones_again)
+{
+	size_t at = 0, n_rows;
+
+	start(1);
+	ck_assert_uint_eq(read_on(&at, N_ROWS, 64, be_fast), 64);
+	/* It takes some slices to be sure of it, and some are under way. */
+	(void)read_on(&at, at + 500, SIZE_MAX, take_time);
+	for (int i = 0; i < 2; i++) {
+		take_time();
+		MUST(next());
+		(void)source_pieces(source, &n_rows);
+		ck_assert_uint_eq(n_rows, 32);
+	}
+	source_close(&source);
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pg source");
@@ -136,6 +163,7 @@ int main(void)
 	tcase_add_test(tc, a_consumer_may_close_it_when_it_fails_at_once);
 	tcase_add_test(tc, who_is_faster_than_the_database_gets_larger_slices);
 	tcase_add_test(tc, who_takes_time_gets_small_ones);
+	tcase_add_test(tc, who_is_not_faster_any_more_gets_small_ones_again);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
