@@ -7,7 +7,7 @@
  *
  * ROWS: of a slice; KEY and SIZE (bytes): of the object, which has to have that
  * many. The database is libpq's (PGHOST …). Memory that libpq frees is kept: given
- * back to the system and taken again, page by page, it cost this loop a third of its
+ * back to the system and taken again, page by page, it cost this loop a quarter of its
  * rate. Prints megabytes a second.
  */
 #include <libpq-fe.h>
