@@ -137,18 +137,22 @@ static int count_queued(const struct pg_link *link)
 	return n;
 }
 
+static bool is_copying(const struct pg_link *link)
+{
+	return link->state == PG_LINK_COPY || link->state == PG_LINK_COPY_END;
+}
+
 static void start_timer(struct pg_link *link)
 {
 	timer_start(&link->timer, link->settings->db_timeout_ms);
-	link->queued = count_queued(link);
+	if (is_copying(link))
+		link->queued = count_queued(link);
 }
 
 /* The socket is large: before there is room in it, a slow server may take long. */
 static bool takes_rows_slowly(const struct pg_link *link)
 {
-	return (link->state == PG_LINK_COPY ||
-		link->state == PG_LINK_COPY_END) &&
-	       count_queued(link) < link->queued;
+	return is_copying(link) && count_queued(link) < link->queued;
 }
 
 static void on_timeout(void *arg)
