@@ -36,6 +36,7 @@
 	X(COPY_END, "copy-end", "the server is asked whether it has them")
 
 #define PG_LINK_STATE_NAME(name, text, meaning) PG_LINK_##name,
+/* What the connection does now: the picture above. */
 enum pg_link_state { PG_LINK_STATES(PG_LINK_STATE_NAME) };
 #undef PG_LINK_STATE_NAME
 
@@ -97,8 +98,10 @@ void pg_link_connect(struct pg_link *link, pg_done_fn *done, void *arg);
 /* IDLE, and nothing has been heard of the connection's end. */
 bool pg_link_is_usable(const struct pg_link *link);
 
-/* Parameters of a statement, in order; text is borrowed until its end. */
+/* Parameter `index` (from 0) of the next statement; borrowed until its end. */
 void pg_link_text(struct pg_link *link, int index, const char *text);
+
+/* The same, a number: copied. */
 void pg_link_number(struct pg_link *link, int index, int64_t number);
 
 /* Run a statement with the parameters that were set; from IDLE. */

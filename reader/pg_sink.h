@@ -24,6 +24,7 @@
 	X(ENDING, "the server is asked to keep them")
 
 #define SLICE_STATE_NAME(name, meaning) SLICE_##name,
+/* Of the slice of an object: the picture above. */
 enum slice_state { SLICE_STATES(SLICE_STATE_NAME) };
 #undef SLICE_STATE_NAME
 

@@ -106,6 +106,7 @@ enum pg_state {
 	X(PING, 0, "SELECT pg_is_in_recovery()")
 
 #define PG_STATEMENT_NAME(name, n_params, sql) PG_##name,
+/* Numbers of the statements: PG_OPEN … */
 enum pg_statement { PG_STATEMENTS(PG_STATEMENT_NAME) PG_N_STATEMENTS };
 #undef PG_STATEMENT_NAME
 

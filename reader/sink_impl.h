@@ -153,7 +153,11 @@ void sink_end(struct sink *sink);
  * store_lookup or store_list, so that they can be a job's `done` as they are.
  */
 void store_probe_end(void *probe);
+
+/* A store_lookup: find, remove. */
 void store_lookup_end(void *lookup);
+
+/* A store_list. */
 void store_list_end(void *list);
 
 /* One range that is being read; a type's own struct begins with it. */
