@@ -263,7 +263,8 @@ class Api(PgScenario):
 class Flushes(PgScenario):
     """The log goes to disk beside a COPY, as optional work."""
 
-    cluster_settings = {"log_statement": "all"}
+    # With fsync a flush takes long enough to be found.
+    cluster_settings = {"log_statement": "all", "fsync": "on"}
 
     def upload_and_count(self, n_mib, **settings):
         """Flushes that the server was asked for during an upload."""
