@@ -174,8 +174,8 @@ def drop_caches():
 
 
 def bare_read(server, key, size, **env):
-    """MB/s of the slices of an object over two connections, nothing else."""
-    done = subprocess.run([str(TOOLS / "pg_read"), "2", "64", key, str(size)],
+    """MB/s of the slices of an object over three connections, nothing else."""
+    done = subprocess.run([str(TOOLS / "pg_read"), "3", "64", key, str(size)],
                           env={**server.libpq(), **env}, check=True, text=True,
                           stdout=subprocess.PIPE)
     return float(done.stdout)

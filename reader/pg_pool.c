@@ -29,6 +29,7 @@ struct pg_pool {
 	struct pg_taker **last;
 	size_t n_long;		/* links that are taken for long */
 	size_t n_connecting;
+	size_t n_busy;		/* pg_pool_join_busy() */
 	uint64_t backoff_ms;	/* 0: the last attempt went well */
 	uint64_t retry_at_ms;
 	struct err why;		/* of the back-off */
@@ -317,6 +318,20 @@ void pg_pool_give(struct pg_pool *pool, struct pg_link **linkp)
 	slot->is_long = false;
 	slot->idle_since_ms = loop_now_ms(pool->loop);
 	serve(pool);
+}
+
+bool pg_pool_join_busy(struct pg_pool *pool)
+{
+	if (pool->n_busy == pool->n_slots)
+		return false;
+	pool->n_busy++;
+	return true;
+}
+
+void pg_pool_leave_busy(struct pg_pool *pool)
+{
+	CHECK(pool->n_busy > 0);
+	pool->n_busy--;
 }
 
 char *pg_pool_scratch(struct pg_pool *pool)

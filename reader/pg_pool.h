@@ -63,6 +63,16 @@ void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
 /* Does somebody wait for a link, and not only for his turn? */
 bool pg_pool_is_wanted(const struct pg_pool *pool);
 
+/*
+ * Let somebody keep links busy ahead of his need, with memory for it. As many may as
+ * there can be links, which they keep busy together; false: later. Each true is
+ * given back by pg_pool_leave_busy().
+ */
+bool pg_pool_join_busy(struct pg_pool *pool);
+
+/* He does not any more. */
+void pg_pool_leave_busy(struct pg_pool *pool);
+
 #define PG_SCRATCH_BYTES (128u * 1024u)
 
 /* Memory for rows in the making, PG_SCRATCH_BYTES; for use within one callback. */

@@ -4,8 +4,11 @@
  * so that the database works while we send; and a client that takes its time
  * holds neither a connection nor a transaction. The spans are libpq's own memory
  * of the results. The first row comes with the look-up, and slices grow from
- * there, so that a player's first byte comes soon. They grow further for a client
- * that stays faster than the database: fewer statements for it, more memory for us.
+ * there, so that a player's first byte comes soon. For a client that stays faster
+ * than the database they grow further, and there is one more of them: fewer
+ * statements for it, no pause for it while a slice is sent, more memory for us. Only
+ * as many clients of a loop as the pool has links are served like that: they keep all
+ * of them busy.
  *
  *    now        ahead[0]      ahead[1]
  *   |sending|   |there|       |fetching|      next_row ─▶
@@ -18,11 +21,13 @@
 
 #define FIRST_ROWS 8u
 #define ROWS 32u	/* 254 KiB */
-#define MAX_ROWS 64u	/* for who is faster than the database … */
-#define FAST_SLICES 32u	/* … for longer than it takes to fill his sockets */
 #define AHEAD 2u
-_Static_assert(MAX_ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
-_Static_assert(MAX_ROWS <= UINT8_MAX + 1,
+#define FAST_ROWS 64u	/* for who is faster than the database … */
+#define FAST_AHEAD 3u
+#define FAST_SLICES 32u	/* … for longer than it takes to fill his sockets */
+#define SLOW_SLICES 8u	/* in a row that he need not wait for: he is not */
+_Static_assert(FAST_ROWS <= HTTP_CONTENT_PIECES, "a slice is one piece a row");
+_Static_assert(FAST_ROWS <= UINT8_MAX + 1,
 	       "struct slice numbers its tuples in bytes");
 
 /*
@@ -33,7 +38,7 @@ struct slice {
 	uint64_t first;
 	size_t n_rows;
 	int column;		/* of the bytes in the result */
-	uint8_t tuple[MAX_ROWS];	/* the one of each row */
+	uint8_t tuple[FAST_ROWS];	/* the one of each row */
 	PGresult *result;	/* NULL: not there (yet) */
 };
 
@@ -53,13 +58,15 @@ struct pg_source {
 	int64_t key;
 	uint64_t size;		/* of the whole object */
 	struct slice now;	/* what the consumer has */
-	struct fetch ahead[AHEAD];
+	struct fetch ahead[FAST_AHEAD];
 	size_t turn;		/* ahead[turn] comes next */
 	size_t n_ahead;		/* of them in use */
 	uint64_t next_row;	/* the first one that was not asked for */
 	size_t n_rows;		/* of the next slice */
 	bool waiting;		/* the consumer waits for ahead[turn] */
-	unsigned int n_late;	/* slices he waited for, less those that were there */
+	uint64_t n_there;	/* slices in a row that he need not wait for */
+	uint64_t n_fast;	/* slices since there were SLOW_SLICES of these */
+	bool is_fast;		/* he is faster, and has one of the pool's places */
 	struct err err;		/* the first fetch that failed */
 	struct deferred refill;
 };
@@ -103,12 +110,20 @@ static void drop(struct slice *slice)
 	slice->result = NULL;
 }
 
+static void slow_down(struct pg_source *source)
+{
+	if (source->is_fast)
+		pg_pool_leave_busy(source->pool);
+	source->is_fast = false;
+}
+
 void pg_source_free(struct source *base)
 {
 	struct pg_source *source = of(base);
 
 	loop_undefer(base->loop, &source->refill);
-	for (size_t i = 0; i < AHEAD; i++) {
+	slow_down(source);
+	for (size_t i = 0; i < FAST_AHEAD; i++) {
 		pg_call_cancel(&source->ahead[i].call);
 		drop(&source->ahead[i].slice);
 	}
@@ -219,17 +234,23 @@ static void bind_slice(void *arg, struct pg_link *link)
 	pg_link_number(link, 2, (int64_t)(first + fetch->slice.n_rows));
 }
 
+/*
+ * Slices that are fetched side by side come side by side: who waited for one finds
+ * the next ones there, and is faster than the database all the same.
+ */
 static void count_late(struct pg_source *source, bool is_late)
 {
-	if (is_late && source->n_late < 2 * FAST_SLICES)
-		source->n_late++;
-	else if (!is_late && source->n_late > 0)
-		source->n_late--;
+	source->n_there = is_late ? 0 : source->n_there + 1;
+	source->n_fast = source->n_there < SLOW_SLICES ? source->n_fast + 1 : 0;
+	if (source->n_fast < FAST_SLICES)
+		slow_down(source);
+	else if (!source->is_fast)
+		source->is_fast = pg_pool_join_busy(source->pool);
 }
 
 static size_t grow(const struct pg_source *source)
 {
-	size_t most = source->n_late < FAST_SLICES ? ROWS : MAX_ROWS;
+	size_t most = source->is_fast ? FAST_ROWS : ROWS;
 
 	return 4 * source->n_rows < most ? 4 * source->n_rows : most;
 }
@@ -237,7 +258,7 @@ static size_t grow(const struct pg_source *source)
 /* The next rows of the range, into a free place. */
 static void start_fetch(struct pg_source *source, uint64_t n_left)
 {
-	size_t place = (source->turn + source->n_ahead) % AHEAD;
+	size_t place = (source->turn + source->n_ahead) % FAST_AHEAD;
 	struct fetch *fetch = &source->ahead[place];
 	size_t n_rows = source->n_rows < n_left ? source->n_rows
 						: (size_t)n_left;
@@ -260,8 +281,9 @@ static void refill(void *arg)
 	struct pg_source *source = arg;
 	uint64_t behind = (source->base.end + PG_CHUNK_BYTES - 1) /
 			  PG_CHUNK_BYTES;
+	size_t n_ahead = source->is_fast ? FAST_AHEAD : AHEAD;
 
-	while (source->n_ahead < AHEAD && source->next_row < behind &&
+	while (source->n_ahead < n_ahead && source->next_row < behind &&
 	       !err_is_set(&source->err))
 		start_fetch(source, behind - source->next_row);
 }
@@ -289,7 +311,7 @@ static void turn_over(struct pg_source *source)
 	}
 	source->now = fetch->slice;
 	fetch->slice.result = NULL;
-	source->turn = (source->turn + 1) % AHEAD;
+	source->turn = (source->turn + 1) % FAST_AHEAD;
 	source->n_ahead--;
 	hand_over(source);
 }

@@ -2,10 +2,10 @@
 import hashlib
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
+import certificates
 from client import LAST_CHUNK, Client, chunk, head
 from harness import Scenario, payload, sha256
 
@@ -92,26 +92,11 @@ class Tls(Scenario):
     def setUp(self):
         super().setUp()
         self.data = payload(900000)
-        self.ca = self.issue("ca", "/CN=test ca", ca=True)
-
-    def openssl(self, *args):
-        subprocess.run(["openssl", *args], check=True, cwd=self.folder,
-                       capture_output=True)
-
-    def issue(self, name, subject, ca=False, host="DNS:localhost,IP:127.0.0.1"):
-        self.openssl("req", "-x509" if ca else "-new", "-newkey", "rsa:2048",
-                     "-nodes", "-keyout", f"{name}.key", "-out",
-                     f"{name}.pem" if ca else f"{name}.csr", "-subj", subject,
-                     *(["-days", "2"] if ca else []))
-        if not ca:
-            (self.folder / f"{name}.ext").write_text(f"subjectAltName={host}\n")
-            self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem",
-                         "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-                         "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-        return self.folder / f"{name}.pem"
+        self.authority = certificates.Authority(self.folder)
+        self.ca = self.authority.certificate
 
     def endpoint(self, name="server", **kwargs):
-        certificate = self.issue(name, "/CN=x", **{
+        certificate = self.authority.issue(name, **{
             k: kwargs.pop(k) for k in ("host",) if k in kwargs})
         peer = TlsEndpoint(certificate, certificate.with_suffix(".key"),
                            **kwargs)

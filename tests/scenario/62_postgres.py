@@ -11,6 +11,7 @@ import tempfile
 import threading
 import unittest
 
+import certificates
 import postgres
 from client import (LAST_CHUNK, Client, Closed, chunk, fetch, get, head,
                     wait_until)
@@ -54,6 +55,14 @@ class PgScenario(Scenario):
         self.assertEqual(answer.status, 200, answer)
         answer = commit(reader, object_id, data)
         self.assertEqual(answer.status, 201, answer)
+
+    def expect_refusal(self, *words, **settings):
+        box = self.pg_reader(wait=False, READER_DB_START_TIMEOUT_MS=0,
+                             **settings)
+        box.may_fail = True
+        self.assertNotEqual(box.wait(), 0)
+        for word in words:
+            self.assertIn(word, box.log())
 
     def rows(self, what="object", where="true"):
         return int(self.database.value(f"SELECT count(*) FROM "
@@ -576,14 +585,6 @@ class Start(PgScenario):
         self.store(self.pg_reader(), ID % 1, b"one")
         self.assert_clean(1)
 
-    def expect_refusal(self, *words, **settings):
-        box = self.pg_reader(wait=False, READER_DB_START_TIMEOUT_MS=0,
-                             **settings)
-        box.may_fail = True
-        self.assertNotEqual(box.wait(), 0)
-        for word in words:
-            self.assertIn(word, box.log())
-
     def test_a_newer_schema_stops_the_start(self):
         self.pg_reader().stop()
         self.database.query("INSERT INTO stream_broadcast.migration "
@@ -664,6 +665,98 @@ class Start(PgScenario):
                           PGHOST=env["DB_HOST"], PGPORT=env["DB_PORT"],
                           PGDATABASE=env["DB_NAME"], PGUSER=env["DB_USER"],
                           PGPASSWORD=env["DB_PASSWORD"])
+        self.store(box, ID % 1, b"one")
+        self.assert_clean(1)
+
+
+class Encrypted(PgScenario):
+    """The server speaks TLS and proves who it is."""
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = postgres.Cluster().start()
+        self.addCleanup(self.cluster.remove)
+        self.authority = certificates.Authority(self.cluster.folder)
+        certificate = self.authority.issue("server")
+        key = certificate.with_suffix(".key")
+        key.chmod(0o600)
+        for path in (certificate, key):
+            self.cluster.give(path)
+        self.cluster.settings.update(ssl="on", ssl_cert_file=certificate,
+                                     ssl_key_file=key)
+        self.cluster.restart()
+        self.database = self.cluster.create_database()
+
+    def encrypted(self):
+        """Of the reader's connections, which are encrypted."""
+        return {row for [row] in self.database.query(
+            "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity "
+            f"USING (pid) WHERE usename = '{postgres.ROLE}'")}
+
+    def test_objects_of_many_sizes_come_back_byte_for_byte(self):
+        box = self.pg_reader(PGSSLMODE="verify-full",
+                             PGSSLROOTCERT=self.authority.certificate)
+        for i, size in enumerate((0, 1, CHUNK, 16384, 3 * MIB + 7, 40 * MIB)):
+            data = payload(size, seed=i)
+            self.store(box, ID % i, data)
+            self.assert_stored(box, ID % i, data)
+            self.assertEqual(self.encrypted(), {"t"})
+        self.assert_clean(6)
+
+    def test_a_player_that_pauses_gets_every_byte(self):
+        data = payload(20 * MIB)
+        box = self.pg_reader(PGSSLMODE="require")
+        self.store(box, ID % 1, data)
+        with Client(box.port, receive_buffer=4096) as player:
+            player.request("GET", f"/objects/{ID % 1}")
+            self.assertEqual(player.take_head()[0], 200)
+            body = player.take(100000)
+            self.store(box, ID % 2, b"meanwhile")
+            body += player.take(len(data) - len(body))
+        self.assertEqual(sha256(body), sha256(data))
+
+    def test_a_server_that_cannot_prove_it_stops_the_start(self):
+        stranger = certificates.Authority(self.folder, "stranger")
+        self.expect_refusal("certificate verify failed",
+                            PGSSLMODE="verify-full",
+                            PGSSLROOTCERT=stranger.certificate)
+
+
+class Hosts(PgScenario):
+    """More than one server may be named, and services of libpq's."""
+
+    def test_a_list_of_hosts_is_tried_in_order(self):
+        env = self.database.env()
+        box = self.pg_reader(DB_HOST="127.0.0.1,127.0.0.1",
+                             DB_PORT=f"{self.dead_port()},{env['DB_PORT']}")
+        self.store(box, ID % 1, b"one")
+        self.assert_clean(1)
+
+    def test_the_server_that_takes_writes_is_found(self):
+        """A replica that comes first is passed over, as libpq is told to."""
+        cluster = postgres.Cluster(wal_level="replica", max_wal_senders=4,
+                                   hot_standby="on").start()
+        self.addCleanup(cluster.remove)
+        self.database = cluster.create_database()
+        self.pg_reader().stop()
+        replica = cluster.replica()
+        self.addCleanup(replica.remove)
+        box = self.pg_reader(DB_HOST="127.0.0.1",
+                             DB_PORT=f"{replica.port},{cluster.port}",
+                             PGTARGETSESSIONATTRS="read-write")
+        self.store(box, ID % 1, b"one")
+        self.assert_clean(1)
+
+    def test_a_service_names_all_of_it(self):
+        env = self.database.env()
+        services = self.folder / "services"
+        services.write_text("[media]\n" + "".join(
+            f"{word}={env[name]}\n" for word, name in (
+                ("host", "DB_HOST"), ("port", "DB_PORT"),
+                ("dbname", "DB_NAME"), ("user", "DB_USER"),
+                ("password", "DB_PASSWORD"))))
+        box = self.reader(READER_STORE="postgres", READER_FILE_DIR=None,
+                          PGSERVICE="media", PGSERVICEFILE=services)
         self.store(box, ID % 1, b"one")
         self.assert_clean(1)
 

@@ -107,7 +107,7 @@ static void be_fast(void)
 {
 }
 
-/* The loop turns, and the database is asked and answers meanwhile. */
+/* The one connection there is serves in turn: what was asked for before is there. */
 static void take_time(void)
 {
 	for (int i = 0; i < 3; i++) {
@@ -127,7 +127,7 @@ END_TEST
 
 START_TEST(who_takes_time_gets_small_ones)
 {
-	start(4);
+	start(1);
 	ck_assert_uint_eq(read_all(take_time), 32);
 	stop();
 }
@@ -140,13 +140,63 @@ START_TEST(who_is_not_faster_any_more_gets_small_ones_again)
 	start(1);
 	ck_assert_uint_eq(read_on(&at, N_ROWS, 64, be_fast), 64);
 	/* It takes some slices to be sure of it, and some are under way. */
-	(void)read_on(&at, at + 500, SIZE_MAX, take_time);
+	(void)read_on(&at, at + 800, SIZE_MAX, take_time);
 	for (int i = 0; i < 2; i++) {
 		take_time();
 		MUST(next());
 		(void)source_pieces(source, &n_rows);
 		ck_assert_uint_eq(n_rows, 32);
 	}
+	source_close(&source);
+	stop();
+}
+END_TEST
+
+/* Each slice takes 5 ms, so that no client can be slower than the database. */
+static void slow_database(void)
+{
+	query_database("ALTER TABLE chunk RENAME TO chunk_itself");
+	query_database("CREATE VIEW chunk AS SELECT * FROM chunk_itself "
+		       "WHERE (SELECT pg_sleep(0.005)) IS NOT NULL");
+}
+
+static int count_links_that_fetched(void)
+{
+	return atoi(query_database(
+		"SELECT count(*) FROM pg_stat_activity WHERE usename = "
+		"current_user AND datname = current_database() AND "
+		"query LIKE 'SELECT seq, data FROM chunk %'"));
+}
+
+START_TEST(who_is_faster_than_the_database_gets_one_slice_more_ahead)
+{
+	size_t at = 0;
+
+	start(4);
+	slow_database();
+	(void)read_on(&at, 500, SIZE_MAX, be_fast);
+	ck_assert_int_eq(count_links_that_fetched(), 2);
+	(void)read_on(&at, N_ROWS, SIZE_MAX, be_fast);
+	ck_assert_int_eq(count_links_that_fetched(), 3);
+	source_close(&source);
+	stop();
+}
+END_TEST
+
+START_TEST(no_more_clients_than_links_get_more_than_others)
+{
+	struct source *first;
+	size_t at = 0;
+
+	start(1);
+	ck_assert_uint_eq(read_on(&at, N_ROWS, 64, be_fast), 64);
+	first = source;
+	MUST(find(1, true));
+	source = source_open(&lookup, 0, N_BYTES, loop);
+	at = 0;
+	ck_assert_uint_eq(read_on(&at, N_ROWS / 2 + 500, SIZE_MAX, be_fast), 32);
+	source_close(&first);
+	ck_assert_uint_eq(read_on(&at, N_ROWS, SIZE_MAX, be_fast), 64);
 	source_close(&source);
 	stop();
 }
@@ -164,6 +214,8 @@ int main(void)
 	tcase_add_test(tc, who_is_faster_than_the_database_gets_larger_slices);
 	tcase_add_test(tc, who_takes_time_gets_small_ones);
 	tcase_add_test(tc, who_is_not_faster_any_more_gets_small_ones_again);
+	tcase_add_test(tc, who_is_faster_than_the_database_gets_one_slice_more_ahead);
+	tcase_add_test(tc, no_more_clients_than_links_get_more_than_others);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
