@@ -96,29 +96,60 @@ static int add_host(struct resolving *r, const char *host, const char *port)
 	return rc;
 }
 
-/* The next item of a list; one that has only one item repeats it. */
+static size_t count_items(const char *list)
+{
+	size_t n = 1;
+
+	for (; *list; list++)
+		n += *list == ',';
+	return n;
+}
+
+/* The next item of a list; the last one stays. */
 static struct span next_item(struct span *rest, struct span last)
 {
 	return rest->ptr ? span_cut(rest, ',') : last;
 }
 
+static int add_item(struct resolving *r, struct span host_item,
+		    struct span port_item)
+{
+	char host[NI_MAXHOST], port[32];
+
+	if (!span_to_string(host_item, host, sizeof(host)) ||
+	    !span_to_string(port_item, port, sizeof(port)))
+		return err_set(r->err, ERR_CONFIG,
+			       "DB_HOST or DB_PORT: an item is too long");
+	return add_host(r, host, port);
+}
+
+/* A host whose name is not known is passed over, if there is another one. */
 static int add_hosts(struct resolving *r, const char *hosts, const char *ports)
 {
 	struct span host_rest = span_of(hosts), port_rest = span_of(ports);
-	struct span item = { "", 0 }, port_item = { "", 0 };
-	char host[NI_MAXHOST], port[32];
+	struct span host = { "", 0 }, port = { "", 0 };
+	size_t n_hosts = count_items(hosts), n_ports = count_items(ports);
+	struct err unknown = ERR_INIT;
 
-	do {
-		item = next_item(&host_rest, item);
-		port_item = next_item(&port_rest, port_item);
-		if (!span_to_string(item, host, sizeof(host)) ||
-		    !span_to_string(port_item, port, sizeof(port)))
-			return err_set(r->err, ERR_CONFIG,
-				       "DB_HOST or DB_PORT: an item is too long");
-		if (add_host(r, host, port) < 0)
+	if (n_ports != 1 && n_ports != n_hosts)
+		return err_set(r->err, ERR_CONFIG,
+			       "DB_PORT: %zu ports for the %zu of DB_HOST; give "
+			       "one for all, or one for each", n_ports, n_hosts);
+	while (host_rest.ptr) {
+		host = next_item(&host_rest, host);
+		port = next_item(&port_rest, port);
+		if (add_item(r, host, port) == 0)
+			continue;
+		if (r->err->code != ERR_STORE)
 			return -1;
-	} while (host_rest.ptr);
-	return 0;
+		if (!err_is_set(&unknown))
+			unknown = *r->err;
+		*r->err = ERR_INIT;
+	}
+	if (r->any)
+		return 0;
+	*r->err = unknown;
+	return -1;
 }
 
 static const char *default_of(const PQconninfoOption *options,

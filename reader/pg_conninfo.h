@@ -27,8 +27,9 @@ struct pg_addresses {
 
 /*
  * Find out the addresses of the configured hosts: blocks as long as a name
- * look-up takes. -1 with ERR_STORE when a name is not known, ERR_CONFIG when
- * libpq cannot read its own files or the list is too long.
+ * look-up takes. Names that are not known are passed over; -1 with ERR_STORE when
+ * none is, ERR_CONFIG when there are neither one port nor one for each host, or the
+ * list is too long.
  */
 int pg_resolve(const struct reader_settings *settings,
 	       struct pg_addresses *addresses, struct err *err) MUST_CHECK;

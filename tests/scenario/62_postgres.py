@@ -727,10 +727,25 @@ class Hosts(PgScenario):
 
     def test_a_list_of_hosts_is_tried_in_order(self):
         env = self.database.env()
-        box = self.pg_reader(DB_HOST="127.0.0.1,127.0.0.1",
-                             DB_PORT=f"{self.dead_port()},{env['DB_PORT']}")
+        box = self.pg_reader(
+            DB_HOST="no-such-host.invalid,127.0.0.1,localhost",
+            DB_PORT=f"1,{self.dead_port()},{env['DB_PORT']}")
         self.store(box, ID % 1, b"one")
         self.assert_clean(1)
+
+    def test_a_list_of_hosts_may_have_one_port(self):
+        box = self.pg_reader(DB_HOST="no-such-host.invalid,127.0.0.1")
+        self.store(box, ID % 1, b"one")
+        self.assert_clean(1)
+
+    def test_hosts_that_are_all_unknown_are_named(self):
+        self.expect_refusal("no-such-host.invalid", "not known",
+                            DB_HOST="no-such-host.invalid,nor-this.invalid")
+
+    def test_a_list_of_ports_that_does_not_fit_is_refused(self):
+        self.expect_refusal("2 ports for the 1 of DB_HOST", DB_PORT="1,2")
+        self.expect_refusal("2 ports for the 3 of DB_HOST", DB_PORT="1,2",
+                            DB_HOST="127.0.0.1,127.0.0.1,127.0.0.1")
 
     def test_the_server_that_takes_writes_is_found(self):
         """A replica that comes first is passed over, as libpq is told to."""
@@ -741,7 +756,7 @@ class Hosts(PgScenario):
         self.pg_reader().stop()
         replica = cluster.replica()
         self.addCleanup(replica.remove)
-        box = self.pg_reader(DB_HOST="127.0.0.1",
+        box = self.pg_reader(DB_HOST="127.0.0.1,127.0.0.1",
                              DB_PORT=f"{replica.port},{cluster.port}",
                              PGTARGETSESSIONATTRS="read-write")
         self.store(box, ID % 1, b"one")
