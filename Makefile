@@ -13,7 +13,7 @@ endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 OBJ := dist/obj/$(MODE)
 
-PKGS := libevent_core libcurl libcrypto jansson libpq libmagic expat
+PKGS := libevent_core libcurl libssl libcrypto jansson libpq libmagic expat
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wswitch-enum \
 	-Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla -Wformat=2
 CPPFLAGS += -I. -D_GNU_SOURCE

@@ -140,7 +140,7 @@ advise_elsewhere()
 {
     local lib
 
-    for lib in libevent libcurl libcrypto jansson libpq libmagic expat; do
+    for lib in libevent libcurl libssl libcrypto jansson libpq libmagic expat; do
         pkg-config --exists "$lib" 2>/dev/null ||
             echo "setup: library not found by pkg-config: $lib" >&2
     done

@@ -1,4 +1,5 @@
 """The postgres store: whole or not at all, whatever the database does."""
+import base64
 import os
 import pathlib
 import re
@@ -17,7 +18,7 @@ from client import (LAST_CHUNK, Client, Closed, chunk, fetch, get, head,
                     wait_until)
 from harness import Reader, Scenario, payload, sha256, slow
 from object_api import ID, PATCH_TYPE, commit, digest_field, stage
-from postgres_proxy import Proxy
+from postgres_proxy import Proxy, TlsFront
 
 CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
 MIB = 1 << 20
@@ -287,6 +288,25 @@ class Flushes(PgScenario):
         count = self.upload_and_count(32)
         self.assertGreater(count, 1)
         self.assertLessEqual(count, 9)      # prepared, and every 4 MiB
+
+    def test_uploads_of_several_threads_are(self):
+        """Each thread has one flush at a time, on a connection of its own."""
+        box = self.pg_reader(READER_THREADS=2)
+        blobs = {ID % i: payload(32 * MIB, seed=i) for i in range(6)}
+        uploads = [threading.Thread(target=stage, args=(box, *blob))
+                   for blob in blobs.items()]
+        for upload in uploads:
+            upload.start()
+        for upload in uploads:
+            upload.join()
+        for object_id, data in blobs.items():
+            self.assertEqual(commit(box, object_id, data).status, 201)
+            self.assert_stored(box, object_id, data)
+        said = [line for line in self.cluster.log().splitlines()
+                if "pg_logical_emit_message" in line]
+        self.assertGreater(len(said), 2)
+        # 192 MiB of one thread, or shared by two, which both count from zero
+        self.assertLessEqual(len(said), 192 // 4 + 2)
 
     def test_a_small_upload_is_not(self):
         self.assertEqual(self.upload_and_count(3), 0)
@@ -714,6 +734,38 @@ class Encrypted(PgScenario):
             self.store(box, ID % 2, b"meanwhile")
             body += player.take(len(data) - len(body))
         self.assertEqual(sha256(body), sha256(data))
+
+    def test_large_records_are_read_to_their_end(self):
+        """What is left in a record that was read makes no socket readable."""
+        front = TlsFront(self.cluster.port,
+                         self.cluster.folder / "server.pem")
+        self.addCleanup(front.close)
+        box = self.pg_reader(PGSSLMODE="require", DB_PORT=front.port,
+                             READER_DB_TIMEOUT_MS=5000)
+        data = payload(10 * MIB)
+        self.store(box, ID % 1, data)
+        self.assert_stored(box, ID % 1, data)
+        self.assertGreater(front.n_full, 300)
+
+    def test_large_records_with_rows_of_all_sizes_too(self):
+        front = TlsFront(self.cluster.port,
+                         self.cluster.folder / "server.pem")
+        self.addCleanup(front.close)
+        box = self.pg_reader(PGSSLMODE="require", DB_PORT=front.port,
+                             READER_DB_TIMEOUT_MS=5000)
+        note = base64.b64encode(b"n" * 2000).decode()
+        title = base64.b64encode(b"t" * 500).decode()
+        for i in range(48):
+            answer = stage(box, ID % i, b"x")
+            self.assertEqual(answer.status, 200, answer)
+            answer = commit(box, ID % i, b"x", f"Upload-Metadata: "
+                            f"note {note},title {title}")
+            self.assertEqual(answer.status, 201, answer)
+        for n in range(1, 49):  # the last record of an answer has any size
+            answer = get(box.port, f"/objects?limit={n}")
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(len(answer.json()["objects"]), n)
+        self.assertGreater(front.n_full, 50)
 
     def test_a_server_that_cannot_prove_it_stops_the_start(self):
         stranger = certificates.Authority(self.folder, "stranger")
@@ -1704,6 +1756,10 @@ class Copies(PgScenario):
         self.assertEqual(commit(copy, ID % 2, b"after").status, 201)
         self.assert_stored(copy, ID % 1, b"before")
         self.assert_stored(copy, ID % 2, b"after")
+        data = payload(32 * MIB)        # the log of the new timeline is flushed
+        self.store(copy, ID % 3, data)
+        self.assert_stored(copy, ID % 3, data)
+        self.assertEqual(copy.log_lines("database_flush"), [])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,13 @@
     database.env() | {"DB_PORT": proxy.port}
 
 A prepared statement NAME is run by a message with b"\\0NAME\\0" in it.
+
+    front = TlsFront(cluster.port, certificate)     speaks TLS for a server that
+                                                    does not, in large records
 """
+import select
 import socket
+import ssl
 import struct
 import threading
 
@@ -85,6 +90,71 @@ class Proxy:
             pass
         cut(source)
         cut(sink)
+
+
+class TlsFront:
+    """A server's own records have 8 KiB at most; those of what stands before it
+    (pooler, tunnel) may have the 16 KiB that TLS allows (RFC 8446, 5.1)."""
+
+    RECORD = 16384
+
+    def __init__(self, port, certificate):
+        self.target = port
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate,
+                                     certificate.with_suffix(".key"))
+        self.n_full = 0         # records of full size, towards the client
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def close(self):
+        cut(self.listener)
+
+    def serve(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.relay, args=(client,),
+                             daemon=True).start()
+
+    def relay(self, client):
+        """SSLRequest is answered with S (manual, 55.2.11)."""
+        try:
+            client.recv(8, socket.MSG_WAITALL)
+            client.sendall(b"S")
+            with self.context.wrap_socket(client, server_side=True) as tls, \
+                    socket.create_connection(("127.0.0.1", self.target)) as it:
+                while self.pass_on(tls, it):
+                    pass
+        except OSError:
+            pass
+
+    def pass_on(self, tls, server):
+        """What either says; False at an end."""
+        ready = [tls] if tls.pending() else select.select([tls, server], [],
+                                                          [])[0]
+        if tls in ready:
+            data = tls.recv(65536)
+            server.sendall(data)
+            return bool(data)
+        data = self.gather(server)
+        self.n_full += len(data) == self.RECORD
+        tls.sendall(data)
+        return bool(data)
+
+    def gather(self, server):
+        """A record's worth, or what comes within 5 ms."""
+        data = server.recv(self.RECORD)
+        while 0 < len(data) < self.RECORD and \
+                select.select([server], [], [], 0.005)[0]:
+            more = server.recv(self.RECORD - len(data))
+            if not more:
+                break
+            data += more
+        return data
 
 
 def cut(sock):
