@@ -1,6 +1,7 @@
 #include "reader/pg_conninfo.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/span.h"
 
 #include <netdb.h>
@@ -40,6 +41,7 @@ static bool append(char *list, const char *item, bool first)
 struct resolving {
 	struct pg_addresses *out;
 	bool any;	/* something stands in the lists */
+	struct err unknown;	/* the first name that was passed over */
 	struct err *err;
 };
 
@@ -57,10 +59,12 @@ static int add(struct resolving *r, const char *host, const char *address,
 		       "DB_HOST: the list of hosts and addresses is too long");
 }
 
+/* All of a name's addresses; one that cannot be written down counts as unknown. */
 static int add_all(struct resolving *r, const char *host, const char *port,
 		   const struct addrinfo *info)
 {
 	char address[NI_MAXHOST];
+	bool any = false;
 
 	for (; info; info = info->ai_next) {
 		if (getnameinfo(info->ai_addr, info->ai_addrlen, address,
@@ -69,8 +73,11 @@ static int add_all(struct resolving *r, const char *host, const char *port,
 			continue;
 		if (add(r, host, address, port) < 0)
 			return -1;
+		any = true;
 	}
-	return 0;
+	return any ? 0 : err_set(r->err, ERR_STORE,
+				 "the database's host \"%.80s\" has no address",
+				 host);
 }
 
 /* A directory or an abstract name stands for a socket (manual, 34.1.2). */
@@ -94,6 +101,16 @@ static int add_host(struct resolving *r, const char *host, const char *port)
 	rc = add_all(r, host, port, info);
 	freeaddrinfo(info);
 	return rc;
+}
+
+/* A name that is not known is passed over, if there is another one. */
+static void pass_over(struct resolving *r)
+{
+	log_line(LOG_WARN, "database_host_unknown",
+		 LOG_STR("reason", r->err->text));
+	if (!err_is_set(&r->unknown))
+		r->unknown = *r->err;
+	*r->err = ERR_INIT;
 }
 
 static size_t count_items(const char *list)
@@ -123,18 +140,11 @@ static int add_item(struct resolving *r, struct span host_item,
 	return add_host(r, host, port);
 }
 
-/* A host whose name is not known is passed over, if there is another one. */
 static int add_hosts(struct resolving *r, const char *hosts, const char *ports)
 {
 	struct span host_rest = span_of(hosts), port_rest = span_of(ports);
 	struct span host = { "", 0 }, port = { "", 0 };
-	size_t n_hosts = count_items(hosts), n_ports = count_items(ports);
-	struct err unknown = ERR_INIT;
 
-	if (n_ports != 1 && n_ports != n_hosts)
-		return err_set(r->err, ERR_CONFIG,
-			       "DB_PORT: %zu ports for the %zu of DB_HOST; give "
-			       "one for all, or one for each", n_ports, n_hosts);
 	while (host_rest.ptr) {
 		host = next_item(&host_rest, host);
 		port = next_item(&port_rest, port);
@@ -142,14 +152,25 @@ static int add_hosts(struct resolving *r, const char *hosts, const char *ports)
 			continue;
 		if (r->err->code != ERR_STORE)
 			return -1;
-		if (!err_is_set(&unknown))
-			unknown = *r->err;
-		*r->err = ERR_INIT;
+		pass_over(r);
 	}
 	if (r->any)
 		return 0;
-	*r->err = unknown;
+	*r->err = r->unknown;
 	return -1;
+}
+
+/* As libpq has it (manual, 34.1.1.3); it would say so at each connect only. */
+static int check_ports(const char *hosts, const char *ports, struct err *err)
+{
+	size_t n_hosts = count_items(hosts), n_ports = count_items(ports);
+
+	if (n_ports == 1 || n_ports == n_hosts)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		       "%zu ports (DB_PORT) for the %zu hosts (DB_HOST) of the "
+		       "database: give one for all, or one for each", n_ports,
+		       n_hosts);
 }
 
 static const char *default_of(const PQconninfoOption *options,
@@ -166,6 +187,19 @@ static const char *either(const char *ours, const char *libpqs)
 	return *ours ? ours : libpqs;
 }
 
+/*
+ * DB_HOST goes before PGHOSTADDR. libpq cannot be told that a socket has no address,
+ * other than in a list: this one names it twice.
+ */
+static int hide_hostaddr(struct resolving *r)
+{
+	struct pg_addresses once = *r->out;
+
+	if (*once.hostaddr)
+		return 0;
+	return add(r, once.host, "", once.port);
+}
+
 static int resolve(const struct reader_settings *s,
 		   const PQconninfoOption *options, struct resolving *r)
 {
@@ -174,9 +208,15 @@ static int resolve(const struct reader_settings *s,
 	const char *hostaddr = default_of(options, "hostaddr");
 
 	/* Addresses were given as such: libpq has nothing to look up. */
-	if (!*s->db_host && *hostaddr)
+	bool are_given = !*s->db_host && *hostaddr;
+
+	if (check_ports(are_given ? hostaddr : host, port, r->err) < 0)
+		return -1;
+	if (are_given)
 		return add(r, either(host, hostaddr), hostaddr, port);
-	return add_hosts(r, host, port);
+	if (add_hosts(r, host, port) < 0)
+		return -1;
+	return *hostaddr ? hide_hostaddr(r) : 0;
 }
 
 static int add_options(const PQconninfoOption *options, struct resolving *r)
@@ -224,9 +264,7 @@ void pg_conninfo_init(struct pg_conninfo *info,
 {
 	*info = (struct pg_conninfo){ .n = 0 };
 	set(info, "host", addresses->host);
-	/* Only commas: all are sockets. */
-	if (strspn(addresses->hostaddr, ",") != strlen(addresses->hostaddr))
-		set(info, "hostaddr", addresses->hostaddr);
+	set(info, "hostaddr", addresses->hostaddr);
 	set(info, "port", addresses->port);
 	set(info, "dbname", settings->db_name);
 	set(info, "user", settings->db_user);
@@ -237,6 +275,52 @@ void pg_conninfo_init(struct pg_conninfo *info,
 	set(info, "keepalives_idle", "30");
 	set(info, "keepalives_interval", "10");
 	set(info, "keepalives_count", "3");
+}
+
+/* ---- one address after the other ------------------------------------------ */
+
+static bool drop_first(char *list)
+{
+	char *comma = strchr(list, ',');
+
+	if (!comma)
+		return false;
+	memmove(list, comma + 1, strlen(comma + 1) + 1);
+	return true;
+}
+
+static bool begins_with(const char *list, const char *item)
+{
+	size_t len = strlen(item);
+
+	return strncmp(list, item, len) == 0 &&
+	       (list[len] == ',' || !list[len]);
+}
+
+/* Is it the first one that `conn` is at? */
+static bool is_first(const struct pg_addresses *a, const PGconn *conn)
+{
+	const char *address = PQhostaddr(conn);
+
+	return begins_with(a->port, PQport(conn)) &&
+	       (begins_with(a->hostaddr, address) ||
+		begins_with(a->host, PQhost(conn)));
+}
+
+bool pg_addresses_skip(struct pg_addresses *addresses, const PGconn *conn)
+{
+	bool was_it;
+
+	do {
+		was_it = is_first(addresses, conn);
+		(void)drop_first(addresses->port);
+		(void)drop_first(addresses->hostaddr);
+		if (!drop_first(addresses->host))
+			return false;
+	} while (!was_it);
+	log_line(LOG_WARN, "database_host_silent",
+		 LOG_STR("host", PQhost(conn)), LOG_STR("port", PQport(conn)));
+	return true;
 }
 
 /* ---- a connection that may block ------------------------------------------ */

@@ -27,12 +27,19 @@ struct pg_addresses {
 
 /*
  * Find out the addresses of the configured hosts: blocks as long as a name
- * look-up takes. Names that are not known are passed over; -1 with ERR_STORE when
- * none is, ERR_CONFIG when there are neither one port nor one for each host, or the
- * list is too long.
+ * look-up takes. Names that are not known are passed over, which is logged; -1 with
+ * ERR_STORE when none is known, ERR_CONFIG when there are neither one port nor one for
+ * each host, or the list is too long.
  */
 int pg_resolve(const struct reader_settings *settings,
 	       struct pg_addresses *addresses, struct err *err) MUST_CHECK;
+
+/*
+ * The address that `conn` was trying is silent, and libpq has no time limit for it when
+ * it is asked not to block: leave out all up to that one, which is logged. False:
+ * there are none behind it.
+ */
+bool pg_addresses_skip(struct pg_addresses *addresses, const PGconn *conn);
 
 /* Keywords and values for PQconnectStartParams(); they borrow from both. */
 struct pg_conninfo {

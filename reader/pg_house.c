@@ -409,20 +409,40 @@ static int register_instance(struct pg_house *house, struct err *err)
 
 /* ---- rounds -------------------------------------------------------------- */
 
+static PGconn *open_connection(const struct pg_house *house,
+			       const struct pg_addresses *addresses)
+{
+	struct pg_conninfo info;
+
+	pg_conninfo_init(&info, house->settings, addresses);
+	info.keywords[info.n] = "tcp_user_timeout";
+	info.values[info.n] = "60000";
+	return pg_connect(&info, house->settings->db_connect_timeout_ms);
+}
+
+static bool is_silent(const PGconn *conn)
+{
+	return conn && PQstatus(conn) != CONNECTION_OK &&
+	       PQstatus(conn) != CONNECTION_BAD;
+}
+
 static PGconn *try_connect(struct pg_house *house, struct err *err)
 {
 	struct pg_addresses addresses;
-	struct pg_conninfo info;
 	PGconn *conn;
 
 	if (pg_resolve(house->settings, &addresses, err) < 0)
 		return NULL;
-	pg_conninfo_init(&info, house->settings, &addresses);
-	info.keywords[info.n] = "tcp_user_timeout";
-	info.values[info.n] = "60000";
-	conn = pg_connect(&info, house->settings->db_connect_timeout_ms);
+	conn = open_connection(house, &addresses);
+	while (is_silent(conn) && pg_addresses_skip(&addresses, conn)) {
+		PQfinish(conn);
+		conn = open_connection(house, &addresses);
+	}
 	if (PQstatus(conn) == CONNECTION_OK)
 		return conn;
+	if (is_silent(conn))
+		err_set(err, ERR_STORE, "the database at %.80s, port %s did not "
+			"answer in time", PQhost(conn), PQport(conn));
 	pg_conn_err(err, conn, "cannot connect to the database");
 	if (conn && pg_conn_is_hopeless(conn))
 		err->code = ERR_CONFIG;

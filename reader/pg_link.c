@@ -156,6 +156,22 @@ static bool takes_rows_slowly(const struct pg_link *link)
 	return is_copying(link) && count_queued(link) < link->queued;
 }
 
+static void open_connection(struct pg_link *link);
+
+/* Another address may answer; each has its time. */
+static bool try_next_address(struct pg_link *link)
+{
+	if (link->state != PG_LINK_CONNECTING ||
+	    !pg_addresses_skip(&link->addresses, link->conn))
+		return false;
+	stop_watching(link);
+	PQfinish(link->conn);
+	link->conn = NULL;
+	timer_start(&link->timer, link->settings->db_connect_timeout_ms);
+	open_connection(link);
+	return true;
+}
+
 static void on_timeout(void *arg)
 {
 	struct pg_link *link = arg;
@@ -164,6 +180,8 @@ static void on_timeout(void *arg)
 		start_timer(link);
 		return;
 	}
+	if (try_next_address(link))
+		return;
 	link->err = ERR_INIT;
 	err_set(&link->err, ERR_STORE,
 		"the database did not answer in time (%s)",
@@ -443,11 +461,10 @@ static void on_connectable(void *arg, unsigned int ready)
 		watch_connecting(link, status);
 }
 
-static void start_connecting(struct pg_link *link)
+static void open_connection(struct pg_link *link)
 {
 	struct pg_conninfo info;
 
-	set_state(link, PG_LINK_CONNECTING);
 	pg_conninfo_init(&info, link->settings, &link->addresses);
 	link->conn = PQconnectStartParams(info.keywords, info.values, 0);
 	if (!link->conn || PQstatus(link->conn) == CONNECTION_BAD) {
@@ -484,7 +501,8 @@ static void on_resolved(void *arg)
 		lose(link);
 		return;
 	}
-	start_connecting(link);
+	set_state(link, PG_LINK_CONNECTING);
+	open_connection(link);
 }
 
 void pg_link_connect(struct pg_link *link, pg_done_fn *done, void *arg)

@@ -66,7 +66,7 @@ struct pg_source {
 	bool waiting;		/* the consumer waits for ahead[turn] */
 	uint64_t n_there;	/* slices in a row that he need not wait for */
 	uint64_t n_fast;	/* slices since there were SLOW_SLICES of these */
-	bool is_fast;		/* he is faster, and has one of the pool's places */
+	bool has_place;		/* of the pool's: he may have more than others */
 	struct err err;		/* the first fetch that failed */
 	struct deferred refill;
 };
@@ -110,11 +110,11 @@ static void drop(struct slice *slice)
 	slice->result = NULL;
 }
 
-static void slow_down(struct pg_source *source)
+static void leave_place(struct pg_source *source)
 {
-	if (source->is_fast)
+	if (source->has_place)
 		pg_pool_leave_busy(source->pool);
-	source->is_fast = false;
+	source->has_place = false;
 }
 
 void pg_source_free(struct source *base)
@@ -122,7 +122,7 @@ void pg_source_free(struct source *base)
 	struct pg_source *source = of(base);
 
 	loop_undefer(base->loop, &source->refill);
-	slow_down(source);
+	leave_place(source);
 	for (size_t i = 0; i < FAST_AHEAD; i++) {
 		pg_call_cancel(&source->ahead[i].call);
 		drop(&source->ahead[i].slice);
@@ -242,17 +242,46 @@ static void count_late(struct pg_source *source, bool is_late)
 {
 	source->n_there = is_late ? 0 : source->n_there + 1;
 	source->n_fast = source->n_there < SLOW_SLICES ? source->n_fast + 1 : 0;
-	if (source->n_fast < FAST_SLICES)
-		slow_down(source);
-	else if (!source->is_fast)
-		source->is_fast = pg_pool_join_busy(source->pool);
 }
 
-static size_t grow(const struct pg_source *source)
+static bool is_fast(const struct pg_source *source)
 {
-	size_t most = source->is_fast ? FAST_ROWS : ROWS;
+	return source->n_fast >= FAST_SLICES;
+}
 
-	return 4 * source->n_rows < most ? 4 * source->n_rows : most;
+/* Does it hold, or wait for, what only those with a place may have? */
+static bool holds_more(const struct pg_source *source)
+{
+	bool more = source->n_ahead > AHEAD || source->now.n_rows > ROWS;
+
+	for (size_t i = 0; i < source->n_ahead; i++)
+		more |= source->ahead[(source->turn + i) % FAST_AHEAD]
+				.slice.n_rows > ROWS;
+	return more;
+}
+
+/* A place is kept until its memory is given back. */
+static void update_place(struct pg_source *source)
+{
+	if (is_fast(source) && !source->has_place)
+		source->has_place = pg_pool_join_busy(source->pool);
+	else if (!is_fast(source) && !holds_more(source))
+		leave_place(source);
+}
+
+static bool may_have_more(const struct pg_source *source)
+{
+	return source->has_place && is_fast(source);
+}
+
+static size_t most_rows(const struct pg_source *source)
+{
+	return may_have_more(source) ? FAST_ROWS : ROWS;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
 }
 
 /* The next rows of the range, into a free place. */
@@ -260,9 +289,10 @@ static void start_fetch(struct pg_source *source, uint64_t n_left)
 {
 	size_t place = (source->turn + source->n_ahead) % FAST_AHEAD;
 	struct fetch *fetch = &source->ahead[place];
-	size_t n_rows = source->n_rows < n_left ? source->n_rows
-						: (size_t)n_left;
+	size_t n_rows = smaller(source->n_rows, most_rows(source));
 
+	if (n_left < n_rows)
+		n_rows = (size_t)n_left;
 	fetch->source = source;
 	fetch->slice = (struct slice){ .first = source->next_row,
 				       .n_rows = n_rows,
@@ -270,7 +300,7 @@ static void start_fetch(struct pg_source *source, uint64_t n_left)
 	fetch->running = true;
 	source->n_ahead++;
 	source->next_row += n_rows;
-	source->n_rows = grow(source);
+	source->n_rows = smaller(4 * n_rows, FAST_ROWS);
 	pg_call_run(&fetch->call, source->pool, PG_CHUNKS, bind_slice,
 		    on_fetched, fetch);
 }
@@ -281,7 +311,7 @@ static void refill(void *arg)
 	struct pg_source *source = arg;
 	uint64_t behind = (source->base.end + PG_CHUNK_BYTES - 1) /
 			  PG_CHUNK_BYTES;
-	size_t n_ahead = source->is_fast ? FAST_AHEAD : AHEAD;
+	size_t n_ahead = may_have_more(source) ? FAST_AHEAD : AHEAD;
 
 	while (source->n_ahead < n_ahead && source->next_row < behind &&
 	       !err_is_set(&source->err))
@@ -346,18 +376,18 @@ static bool begin(struct pg_source *source)
 void pg_source_next(struct source *base)
 {
 	struct pg_source *source = of(base);
-	bool is_late;
 
 	if (!source->pool && begin(source))
 		return;
+	count_late(source, source->n_ahead == 0 ||
+			   source->ahead[source->turn].running);
+	update_place(source);
 	/*
 	 * A fetch that fails at once must not hand over from in there: the
 	 * consumer may free the source.
 	 */
 	refill(source);
-	is_late = source->ahead[source->turn].running;
-	count_late(source, is_late);
 	source->waiting = true;
-	if (err_is_set(&source->err) || !is_late)
+	if (err_is_set(&source->err) || !source->ahead[source->turn].running)
 		turn_over(source);
 }

@@ -742,17 +742,6 @@ class Encrypted(PgScenario):
         self.addCleanup(front.close)
         box = self.pg_reader(PGSSLMODE="require", DB_PORT=front.port,
                              READER_DB_TIMEOUT_MS=5000)
-        data = payload(10 * MIB)
-        self.store(box, ID % 1, data)
-        self.assert_stored(box, ID % 1, data)
-        self.assertGreater(front.n_full, 300)
-
-    def test_large_records_with_rows_of_all_sizes_too(self):
-        front = TlsFront(self.cluster.port,
-                         self.cluster.folder / "server.pem")
-        self.addCleanup(front.close)
-        box = self.pg_reader(PGSSLMODE="require", DB_PORT=front.port,
-                             READER_DB_TIMEOUT_MS=5000)
         note = base64.b64encode(b"n" * 2000).decode()
         title = base64.b64encode(b"t" * 500).decode()
         for i in range(48):
@@ -766,6 +755,9 @@ class Encrypted(PgScenario):
             self.assertEqual(answer.status, 200, answer)
             self.assertEqual(len(answer.json()["objects"]), n)
         self.assertGreater(front.n_full, 50)
+        data = payload(10 * MIB)
+        self.store(box, ID % 99, data)
+        self.assert_stored(box, ID % 99, data)
 
     def test_a_server_that_cannot_prove_it_stops_the_start(self):
         stranger = certificates.Authority(self.folder, "stranger")
@@ -789,15 +781,47 @@ class Hosts(PgScenario):
         box = self.pg_reader(DB_HOST="no-such-host.invalid,127.0.0.1")
         self.store(box, ID % 1, b"one")
         self.assert_clean(1)
+        self.assertIn("no-such-host.invalid",
+                      box.log_lines("database_host_unknown")[0])
+
+    def test_a_host_that_is_silent_is_passed_over(self):
+        """It takes connections and says nothing; each address has its time."""
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+            port = silent.getsockname()[1]
+            box = self.pg_reader(
+                DB_HOST="127.0.0.1,127.0.0.1", PGSSLMODE="disable",
+                DB_PORT=f"{port},{self.database.env()['DB_PORT']}",
+                READER_DB_CONNECT_TIMEOUT_MS=500)
+            self.store(box, ID % 1, b"one")
+            self.assert_clean(1)
+        self.assertIn(f"port={port}",
+                      box.log_lines("database_host_silent")[0])
+
+    def test_hosts_that_are_all_silent_are_said_to_be(self):
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+            port = silent.getsockname()[1]
+            self.expect_refusal("did not answer in time", str(port),
+                                DB_PORT=port, PGSSLMODE="disable",
+                                READER_DB_CONNECT_TIMEOUT_MS=300)
+
+    def test_a_socket_is_not_overruled_by_an_address(self):
+        box = self.pg_reader(DB_HOST=self.cluster.folder,
+                             PGHOSTADDR="127.0.0.2", PGSSLMODE="disable")
+        self.store(box, ID % 1, b"one")
+        self.assertEqual(self.database.query(
+            "SELECT DISTINCT client_addr IS NULL FROM pg_stat_activity "
+            f"WHERE usename = '{postgres.ROLE}'"), [["t"]])
 
     def test_hosts_that_are_all_unknown_are_named(self):
         self.expect_refusal("no-such-host.invalid", "not known",
                             DB_HOST="no-such-host.invalid,nor-this.invalid")
 
     def test_a_list_of_ports_that_does_not_fit_is_refused(self):
-        self.expect_refusal("2 ports for the 1 of DB_HOST", DB_PORT="1,2")
-        self.expect_refusal("2 ports for the 3 of DB_HOST", DB_PORT="1,2",
+        self.expect_refusal("2 ports", "1 hosts", DB_PORT="1,2")
+        self.expect_refusal("2 ports", "3 hosts", DB_PORT="1,2",
                             DB_HOST="127.0.0.1,127.0.0.1,127.0.0.1")
+        self.expect_refusal("2 ports", "1 hosts", DB_PORT="1,2", DB_HOST=None,
+                            PGHOSTADDR="127.0.0.1")
 
     def test_the_server_that_takes_writes_is_found(self):
         """A replica that comes first is passed over, as libpq is told to."""

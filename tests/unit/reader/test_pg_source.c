@@ -202,6 +202,37 @@ START_TEST(no_more_clients_than_links_get_more_than_others)
 }
 END_TEST
 
+static void read_slowly(int n_slices)
+{
+	for (int i = 0; i < n_slices; i++) {
+		take_time();
+		MUST(next());
+	}
+}
+
+START_TEST(who_is_not_faster_any_more_keeps_his_place_until_its_memory_is_back)
+{
+	struct source *first, *second;
+	size_t at = 0;
+
+	start(1);
+	ck_assert_uint_eq(read_on(&at, N_ROWS, 64, be_fast), 64);
+	read_slowly(9);
+	first = source;
+	MUST(find(1, true));
+	second = source = source_open(&lookup, 0, N_BYTES, loop);
+	at = 0;
+	ck_assert_uint_eq(read_on(&at, N_ROWS / 2 + 500, SIZE_MAX, be_fast), 32);
+	source = first;
+	read_slowly(6);
+	source = second;
+	ck_assert_uint_eq(read_on(&at, N_ROWS, SIZE_MAX, be_fast), 64);
+	source_close(&first);
+	source_close(&second);
+	stop();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pg source");
@@ -216,6 +247,7 @@ int main(void)
 	tcase_add_test(tc, who_is_not_faster_any_more_gets_small_ones_again);
 	tcase_add_test(tc, who_is_faster_than_the_database_gets_one_slice_more_ahead);
 	tcase_add_test(tc, no_more_clients_than_links_get_more_than_others);
+	tcase_add_test(tc, who_is_not_faster_any_more_keeps_his_place_until_its_memory_is_back);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);
