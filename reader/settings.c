@@ -93,7 +93,7 @@ const struct config_row reader_config[] = {
 	       1000, "", "Database connections of each thread, at most; one more "
 	       "for the whole process keeps house. See READER_DB_FLUSH, too."),
 	MS("READER_DB_CONNECT_TIMEOUT_MS", db_connect_timeout_ms, "10000", 10,
-	   "Time to get a database connection."),
+	   "Time to get a database connection, of each of several hosts."),
 	MS("READER_DB_TIMEOUT_MS", db_timeout_ms, "60000", 10,
 	   "Time for the database to answer a statement, or to take the next "
 	   "bytes of an object; then the connection is given up."),
