@@ -520,7 +520,14 @@ static void on_turn(void *arg, struct pg_link *link, const struct err *err)
 static void on_patience_end(void *arg)
 {
 	struct listing *l = arg;
+	const struct pg_store *store = (struct pg_store *)(void *)l->list->store;
 
+	if (pg_pool_is_connecting(l->pool)) {
+		/* the addresses of several hosts may take longer */
+		timer_start(&l->patience,
+			    store->settings->db_connect_timeout_ms);
+		return;
+	}
 	pg_pool_cancel(&l->taker);
 	err_set(&l->list->err, ERR_LIMIT,
 		"other lists keep the database's connections busy, try later");

@@ -187,19 +187,6 @@ static const char *either(const char *ours, const char *libpqs)
 	return *ours ? ours : libpqs;
 }
 
-/*
- * DB_HOST goes before PGHOSTADDR. libpq cannot be told that a socket has no address,
- * other than in a list: this one names it twice.
- */
-static int hide_hostaddr(struct resolving *r)
-{
-	struct pg_addresses once = *r->out;
-
-	if (*once.hostaddr)
-		return 0;
-	return add(r, once.host, "", once.port);
-}
-
 static int resolve(const struct reader_settings *s,
 		   const PQconninfoOption *options, struct resolving *r)
 {
@@ -214,9 +201,8 @@ static int resolve(const struct reader_settings *s,
 		return -1;
 	if (are_given)
 		return add(r, either(host, hostaddr), hostaddr, port);
-	if (add_hosts(r, host, port) < 0)
-		return -1;
-	return *hostaddr ? hide_hostaddr(r) : 0;
+	r->out->hides_hostaddr = *hostaddr;
+	return add_hosts(r, host, port);
 }
 
 static int add_options(const PQconninfoOption *options, struct resolving *r)
@@ -258,14 +244,37 @@ static void set(struct pg_conninfo *info, const char *keyword,
 	info->values[info->n++] = value;
 }
 
+static const char *twice(char *out, size_t size, const char *item)
+{
+	snprintf(out, size, "%s,%s", item, item);
+	return out;
+}
+
+/*
+ * DB_HOST goes before PGHOSTADDR. libpq cannot be told that a socket has no address,
+ * other than in a list: this one names it twice.
+ */
+static void set_addresses(struct pg_conninfo *info, const struct pg_addresses *a)
+{
+	if (a->hides_hostaddr && !*a->hostaddr) {
+		set(info, "host", twice(info->hosts, sizeof(info->hosts),
+					a->host));
+		set(info, "hostaddr", ",");
+		set(info, "port", twice(info->ports, sizeof(info->ports),
+					a->port));
+		return;
+	}
+	set(info, "host", a->host);
+	set(info, "hostaddr", a->hostaddr);
+	set(info, "port", a->port);
+}
+
 void pg_conninfo_init(struct pg_conninfo *info,
 		      const struct reader_settings *settings,
 		      const struct pg_addresses *addresses)
 {
 	*info = (struct pg_conninfo){ .n = 0 };
-	set(info, "host", addresses->host);
-	set(info, "hostaddr", addresses->hostaddr);
-	set(info, "port", addresses->port);
+	set_addresses(info, addresses);
 	set(info, "dbname", settings->db_name);
 	set(info, "user", settings->db_user);
 	set(info, "password", settings->db_password);
@@ -279,47 +288,67 @@ void pg_conninfo_init(struct pg_conninfo *info,
 
 /* ---- one address after the other ------------------------------------------ */
 
-static bool drop_first(char *list)
+/* Item `i` of a list; of one that has only one item, that. */
+static struct span item_at(const char *list, size_t i)
 {
-	char *comma = strchr(list, ',');
+	struct span rest = span_of(list), item = { "", 0 };
 
-	if (!comma)
+	for (size_t n = 0; n <= i; n++)
+		item = next_item(&rest, item);
+	return item;
+}
+
+static void remove_at(char *list, size_t i)
+{
+	struct span item = item_at(list, i);
+	char *begin = list + (item.ptr - list), *behind = begin + item.len;
+
+	if (!strchr(list, ','))
+		return;		/* it is for all */
+	if (*behind)
+		memmove(begin, behind + 1, strlen(behind + 1) + 1);
+	else
+		begin[-1] = '\0';
+}
+
+/* Is it the one that `conn` is at? A socket has no address; no port is libpq's. */
+static bool is_at(const struct pg_addresses *a, size_t i, const PGconn *conn)
+{
+	struct span port = item_at(a->port, i);
+	struct span address = item_at(a->hostaddr, i);
+
+	if (port.len > 0 && !span_eq(port, span_of(PQport(conn))))
 		return false;
-	memmove(list, comma + 1, strlen(comma + 1) + 1);
-	return true;
-}
-
-static bool begins_with(const char *list, const char *item)
-{
-	size_t len = strlen(item);
-
-	return strncmp(list, item, len) == 0 &&
-	       (list[len] == ',' || !list[len]);
-}
-
-/* Is it the first one that `conn` is at? */
-static bool is_first(const struct pg_addresses *a, const PGconn *conn)
-{
-	const char *address = PQhostaddr(conn);
-
-	return begins_with(a->port, PQport(conn)) &&
-	       (begins_with(a->hostaddr, address) ||
-		begins_with(a->host, PQhost(conn)));
+	if (address.len > 0)
+		return span_eq(address, span_of(PQhostaddr(conn)));
+	return span_eq(item_at(a->host, i), span_of(PQhost(conn)));
 }
 
 bool pg_addresses_skip(struct pg_addresses *addresses, const PGconn *conn)
 {
-	bool was_it;
+	size_t i = 0, n = count_items(addresses->host);
 
-	do {
-		was_it = is_first(addresses, conn);
-		(void)drop_first(addresses->port);
-		(void)drop_first(addresses->hostaddr);
-		if (!drop_first(addresses->host))
-			return false;
-	} while (!was_it);
+	while (i < n && !is_at(addresses, i, conn))
+		i++;
+	if (i == n || n == 1)
+		return false;
 	log_line(LOG_WARN, "database_host_silent",
 		 LOG_STR("host", PQhost(conn)), LOG_STR("port", PQport(conn)));
+	remove_at(addresses->host, i);
+	remove_at(addresses->hostaddr, i);
+	remove_at(addresses->port, i);
+	return true;
+}
+
+bool pg_place_changes(struct pg_place *place, const PGconn *conn)
+{
+	struct pg_place now;
+
+	snprintf(now.text, sizeof(now.text), "%s %s %s", PQhost(conn),
+		 PQhostaddr(conn), PQport(conn));
+	if (strcmp(place->text, now.text) == 0)
+		return false;
+	*place = now;
 	return true;
 }
 
@@ -330,6 +359,7 @@ PGconn *pg_connect(const struct pg_conninfo *info, uint64_t ms)
 	PGconn *conn = PQconnectStartParams(info->keywords, info->values, 0);
 	PostgresPollingStatusType on = PGRES_POLLING_WRITING;
 	uint64_t now = clock_monotonic_ms(), end = now + ms;
+	struct pg_place place = { "" };
 
 	if (!conn)
 		return NULL;
@@ -343,6 +373,8 @@ PGconn *pg_connect(const struct pg_conninfo *info, uint64_t ms)
 		if (poll(&fd, 1, (int)(end - now)) > 0)
 			on = PQconnectPoll(conn);
 		now = clock_monotonic_ms();
+		if (pg_place_changes(&place, conn))
+			end = now + ms;
 	}
 	return conn;
 }

@@ -23,6 +23,7 @@ struct pg_addresses {
 	char hostaddr[PG_ADDRESSES_SIZE];	/* "10.0.0.1,::1"; "" of sockets */
 	char port[PG_ADDRESSES_SIZE];
 	char options[PG_ADDRESSES_SIZE];	/* PGOPTIONS, then ours */
+	bool hides_hostaddr;	/* DB_HOST was given, and PGHOSTADDR too */
 };
 
 /*
@@ -36,8 +37,7 @@ int pg_resolve(const struct reader_settings *settings,
 
 /*
  * The address that `conn` was trying is silent, and libpq has no time limit for it when
- * it is asked not to block: leave out all up to that one, which is logged. False:
- * there are none behind it.
+ * it is asked not to block: leave it out, which is logged. False: there is no other.
  */
 bool pg_addresses_skip(struct pg_addresses *addresses, const PGconn *conn);
 
@@ -46,6 +46,7 @@ struct pg_conninfo {
 	const char *keywords[PG_CONNINFO_MAX];
 	const char *values[PG_CONNINFO_MAX];
 	size_t n;
+	char hosts[2 * PG_ADDRESSES_SIZE], ports[2 * PG_ADDRESSES_SIZE];
 };
 
 /*
@@ -56,8 +57,16 @@ void pg_conninfo_init(struct pg_conninfo *info,
 		      const struct reader_settings *settings,
 		      const struct pg_addresses *addresses);
 
+/* Which one of several addresses a connection is trying; begins as zeroes. */
+struct pg_place {
+	char text[512];
+};
+
+/* Is it another one than before? */
+bool pg_place_changes(struct pg_place *place, const PGconn *conn);
+
 /*
- * Connect, blocking for at most `ms` without the look-up of names: for the start
+ * Connect, blocking for at most `ms` for each address, without the look-up of names: for the start
  * and for keeping house. To be PQfinish()ed in any case; NULL only when out of
  * memory.
  */

@@ -434,7 +434,8 @@ static PGconn *try_connect(struct pg_house *house, struct err *err)
 	if (pg_resolve(house->settings, &addresses, err) < 0)
 		return NULL;
 	conn = open_connection(house, &addresses);
-	while (is_silent(conn) && pg_addresses_skip(&addresses, conn)) {
+	while (is_silent(conn) && !is_stopping(house) &&
+	       pg_addresses_skip(&addresses, conn)) {
 		PQfinish(conn);
 		conn = open_connection(house, &addresses);
 	}

@@ -453,6 +453,8 @@ static void on_connectable(void *arg, unsigned int ready)
 	/* The watches must not outlive a socket that libpq closes in there. */
 	stop_watching(link);
 	status = PQconnectPoll(link->conn);
+	if (pg_place_changes(&link->place, link->conn))
+		timer_start(&link->timer, link->settings->db_connect_timeout_ms);
 	if (status == PGRES_POLLING_OK)
 		on_connected(link);
 	else if (status == PGRES_POLLING_FAILED)

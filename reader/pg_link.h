@@ -73,6 +73,7 @@ struct pg_link {
 	bool resolving;
 	struct job job;
 	struct pg_addresses addresses;
+	struct pg_place place;	/* of these */
 	struct err resolve_err;
 	struct err err;			/* of the request, to be told */
 	struct deferred tell;
@@ -92,7 +93,7 @@ struct pg_link *pg_link_new(struct loop *loop,
  */
 void pg_link_free(struct pg_link **link);
 
-/* Connect, within db_connect_timeout_ms; from DOWN. */
+/* Connect, within db_connect_timeout_ms for each address; from DOWN. */
 void pg_link_connect(struct pg_link *link, pg_done_fn *done, void *arg);
 
 /* IDLE, and nothing has been heard of the connection's end. */

@@ -101,6 +101,11 @@ bool pg_pool_is_wanted(const struct pg_pool *pool)
 	return next_in_turn(pool) != NULL;
 }
 
+bool pg_pool_is_connecting(const struct pg_pool *pool)
+{
+	return pool->n_connecting > 0;
+}
+
 /* Those who wait now; whoever comes back from within has to wait anew. */
 static void fail_all(struct pg_pool *pool, const struct err *err)
 {

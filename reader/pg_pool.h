@@ -63,6 +63,9 @@ void pg_pool_give(struct pg_pool *pool, struct pg_link **link);
 /* Does somebody wait for a link, and not only for his turn? */
 bool pg_pool_is_wanted(const struct pg_pool *pool);
 
+/* Is a connect under way? Whoever waits may be served by it. */
+bool pg_pool_is_connecting(const struct pg_pool *pool);
+
 /*
  * Let somebody keep links busy ahead of his need, with memory for it. As many may as
  * there can be links, which they keep busy together; false: later. Each true is

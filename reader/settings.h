@@ -41,7 +41,7 @@ struct reader_settings {
 	char aws_default_region[64];	/* AWS_DEFAULT_REGION */
 	char aws_endpoint_url[512];	/* AWS_ENDPOINT_URL */
 	char db_host[256];		/* DB_HOST; "" = libpq's PGHOST */
-	char db_port[16];		/* DB_PORT; "" = PGPORT */
+	char db_port[64];		/* DB_PORT; "" = PGPORT */
 	char db_name[128];		/* DB_NAME; "" = PGDATABASE */
 	char db_user[128];		/* DB_USER; "" = PGUSER */
 	char db_password[512];		/* DB_PASSWORD; "" = PGPASSWORD … */

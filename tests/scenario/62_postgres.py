@@ -789,13 +789,28 @@ class Hosts(PgScenario):
         with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
             port = silent.getsockname()[1]
             box = self.pg_reader(
-                DB_HOST="127.0.0.1,127.0.0.1", PGSSLMODE="disable",
-                DB_PORT=f"{port},{self.database.env()['DB_PORT']}",
+                DB_HOST="127.0.0.1,127.0.0.1,127.0.0.1", PGSSLMODE="disable",
+                DB_PORT=f"{self.dead_port()},{port},"
+                        f"{self.database.env()['DB_PORT']}",
                 READER_DB_CONNECT_TIMEOUT_MS=500)
+            self.assertEqual(box.objects(), {})     # by a connection of its own
             self.store(box, ID % 1, b"one")
             self.assert_clean(1)
-        self.assertIn(f"port={port}",
-                      box.log_lines("database_host_silent")[0])
+        silences = box.log_lines("database_host_silent")
+        self.assertIn(f"port={port}", silences[0])
+        self.assertLessEqual(len(silences), 1 + len(self.database.backends()))
+
+    def test_a_socket_that_is_silent_is_not_overruled_by_an_address(self):
+        port = self.database.env()["DB_PORT"]
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(self.folder / f".s.PGSQL.{port}"))
+            silent.listen(64)
+            for hosts, words in (
+                    (self.folder, ("did not answer", str(self.folder))),
+                    (f"127.0.0.2,{self.folder}", ("127.0.0.2", "refused"))):
+                self.expect_refusal(*words, DB_HOST=hosts,
+                                    PGHOSTADDR="127.0.0.1", PGSSLMODE="disable",
+                                    READER_DB_CONNECT_TIMEOUT_MS=300)
 
     def test_hosts_that_are_all_silent_are_said_to_be(self):
         with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
