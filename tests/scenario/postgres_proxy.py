@@ -16,6 +16,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 
 RST = struct.pack("ii", 1, 0)
 ENDS = (b"Z\0\0\0\5",        # the server has finished, and with it a transaction
@@ -23,8 +24,11 @@ ENDS = (b"Z\0\0\0\5",        # the server has finished, and with it a transactio
 
 
 class Proxy:
-    def __init__(self, port):
+    """`delay`: seconds for which it holds back what a client says first."""
+
+    def __init__(self, port, delay=0.0):
         self.target = port
+        self.delay = delay
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
@@ -76,6 +80,8 @@ class Proxy:
 
     def forward(self, source, sink, is_client, lost):
         try:
+            if is_client:
+                time.sleep(self.delay)
             while data := source.recv(65536):
                 if is_client and self.is_to_lose(data):
                     lost.set()
