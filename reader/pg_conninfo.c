@@ -193,7 +193,6 @@ static int resolve(const struct reader_settings *s,
 	const char *host = either(s->db_host, default_of(options, "host"));
 	const char *port = either(s->db_port, default_of(options, "port"));
 	const char *hostaddr = default_of(options, "hostaddr");
-
 	/* Addresses were given as such: libpq has nothing to look up. */
 	bool are_given = !*s->db_host && *hostaddr;
 
@@ -303,7 +302,7 @@ static void remove_at(char *list, size_t i)
 	struct span item = item_at(list, i);
 	char *begin = list + (item.ptr - list), *behind = begin + item.len;
 
-	if (!strchr(list, ','))
+	if (count_items(list) == 1)
 		return;		/* it is for all */
 	if (*behind)
 		memmove(begin, behind + 1, strlen(behind + 1) + 1);

@@ -66,9 +66,9 @@ struct pg_place {
 bool pg_place_changes(struct pg_place *place, const PGconn *conn);
 
 /*
- * Connect, blocking for at most `ms` for each address, without the look-up of names: for the start
- * and for keeping house. To be PQfinish()ed in any case; NULL only when out of
- * memory.
+ * Connect, blocking for at most `ms` for each address that libpq tries, without the
+ * look-up of names: for the start and for keeping house. To be PQfinish()ed in any
+ * case; NULL only when out of memory.
  */
 PGconn *pg_connect(const struct pg_conninfo *info, uint64_t ms);
 
