@@ -311,7 +311,7 @@ class Flushes(PgScenario):
         self.assertLessEqual(count, 9)      # prepared, and every 4 MiB
 
     def test_uploads_of_several_threads_are(self):
-        """Each thread has one flush at a time, on a connection of its own."""
+        """Six at once; the kernel decides on how many of the two threads."""
         box = self.pg_reader(READER_THREADS=2)
         blobs = {ID % i: payload(32 * MIB, seed=i) for i in range(6)}
         uploads = [threading.Thread(target=stage, args=(box, *blob))
