@@ -197,8 +197,8 @@ def fill_object(server, path, size):
 def playback_rates(server, options, size, object_id, path, key):
     """{(who, from disk?): MB/s of each run}; lots decide on each round's order."""
     socket = {"PGHOST": str(server.cluster.folder)}
-    local = server.rig.reader(READER_STORE="postgres", **{
-        **server.database.env(), "DB_HOST": socket["PGHOST"]})
+    local = server.rig.reader(READER_STORE="postgres",
+                              **server.database.local_env())
     nginx = r.Nginx(server.rig, "server { listen 127.0.0.1:PORT; "
                     f"root {path.parent}; }}")
     ways = {

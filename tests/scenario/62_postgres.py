@@ -115,7 +115,7 @@ class Api(PgScenario):
         self.assert_clean(9)
 
     def test_a_database_on_this_machine_is_reached_by_its_unix_socket(self):
-        box = self.pg_reader(DB_HOST=str(self.cluster.folder))
+        box = self.pg_reader(**self.database.local_env())
         data = payload(3 * MIB + 17)
         self.store(box, ID % 1, data)
         self.assert_stored(box, ID % 1, data)

@@ -89,6 +89,14 @@ class WaysIn(TopologyScenario):
         self.assertEqual(sum(shares), 12)
         self.assertTrue(all(shares), shares)
 
+    def test_the_database_is_reached_by_its_socket(self):
+        """As in docker-compose.yml."""
+        self.assertEqual(self.put(self.all.front, b"x").status, 201)
+        self.assertEqual(self.all.database.query(
+            "SELECT DISTINCT usename, client_addr FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"),
+            [["reader", ""]])
+
     def test_progress_by_key_is_asked_where_the_upload_runs(self):
         for key in ("one", "two", "three-3", "4"):
             with Client(self.all.front.port) as client:

@@ -144,6 +144,10 @@ class Database:
         return {"DB_HOST": "127.0.0.1", "DB_PORT": str(self.cluster.port),
                 "DB_NAME": self.name, "DB_USER": ROLE, "DB_PASSWORD": PASSWORD}
 
+    def local_env(self):
+        """The same, through the server's Unix socket."""
+        return {**self.env(), "DB_HOST": str(self.cluster.folder)}
+
     def url(self):
         return (f"postgresql://{ROLE}:{PASSWORD}@127.0.0.1:"
                 f"{self.cluster.port}/{self.name}")
@@ -203,8 +207,7 @@ class Cluster:
         self.give(password)
         self.run("initdb", "--no-sync", "--pgdata", self.data, "--encoding=UTF8",
                  "--locale=C.UTF-8", f"--username={SUPERUSER}",
-                 f"--pwfile={password}", "--auth-local=trust",
-                 "--auth-host=scram-sha-256")
+                 f"--pwfile={password}", "--auth=scram-sha-256")
         password.unlink()
         self.execute_alone(f"CREATE ROLE {ROLE} LOGIN CREATEDB "
                            f"PASSWORD '{PASSWORD}'")

@@ -178,7 +178,7 @@ class Topology:
 
     def store(self, kind, reader):
         if kind == "postgres":
-            return self.make_database().env()
+            return self.make_database().local_env()
         if kind == "file":
             reader.store.mkdir(exist_ok=True)
             return {"READER_FILE_DIR": reader.store}
