@@ -110,13 +110,14 @@ static void lose(struct pg_link *link)
 }
 
 /*
- * A statement that was not answered may be asked for again, on another connection:
- * 503. Rows that were on their way are lost.
+ * A statement that was not answered may be asked for again, on another connection,
+ * and a COPY that has not begun, too: 503. Rows that were on their way are lost.
  */
 static bool may_be_repeated(const struct pg_link *link)
 {
 	return link->state == PG_LINK_PREPARING ||
-	       link->state == PG_LINK_RUNNING;
+	       link->state == PG_LINK_RUNNING ||
+	       link->state == PG_LINK_COPY_BEGIN;
 }
 
 static void lose_connection(struct pg_link *link, const char *what)

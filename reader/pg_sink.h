@@ -42,6 +42,7 @@ struct pg_sink {
 	struct pg_link *link;
 	uint64_t slice_bytes;
 	uint64_t slice_began_ms;	/* by the loop's clock */
+	bool begins_anew;		/* the connection of the last try broke */
 	bool header_sent;
 	bool wants_end;
 	bool tail_stored;		/* the tail is a row of the table, too */

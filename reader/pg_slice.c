@@ -103,15 +103,32 @@ static void fail_for_loss(struct pg_sink *sink)
 	fail_slice(sink, &err);
 }
 
+/*
+ * A connection that breaks before it has taken a row leaves nothing of the slice: a
+ * COPY without its end is undone. So it begins once more, on another connection.
+ */
+static void fail_beginning(struct pg_sink *sink, const struct err *err)
+{
+	if (sink->begins_anew || err->code != ERR_LIMIT ||
+	    pg_link_is_usable(sink->link)) {
+		fail_slice(sink, err);
+		return;
+	}
+	sink->begins_anew = true;
+	close_slice(sink);
+	advance(sink);
+}
+
 static void on_copy_begun(void *arg, PGresult *result, const struct err *err)
 {
 	struct pg_sink *sink = arg;
 
 	PQclear(result);
 	if (err) {
-		fail_slice(sink, err);
+		fail_beginning(sink, err);
 		return;
 	}
+	sink->begins_anew = false;
 	if (sink->link->changed != 1) {
 		fail_for_loss(sink);
 		return;
@@ -152,7 +169,7 @@ static void on_cleaned(void *arg, PGresult *result, const struct err *err)
 
 	PQclear(result);
 	if (err) {
-		fail_slice(sink, err);
+		fail_beginning(sink, err);
 		return;
 	}
 	sink->tail_stored = false;

@@ -1394,7 +1394,6 @@ class LostAnswers(PgScenario):
 
     STATEMENTS = (b"\0OPEN\0", b"COPY chunk", b"c\0\0\0\4", b"\0STAGE\0",
                   b"\0COMMIT\0", b"\0REMOVE_CHUNK\0")
-    OF_COPY = (b"COPY chunk", b"c\0\0\0\4")
 
     def setUp(self):
         super().setUp()
@@ -1428,14 +1427,15 @@ class LostAnswers(PgScenario):
                 how(words)
                 statuses = self.upload_in_two(ID % i, data)
                 self.assertEqual(self.proxy.n_lost, 1)
-                if words == b"\0COMMIT\0":
+                if words in (b"\0COMMIT\0", b"COPY chunk",
+                             b"\0REMOVE_CHUNK\0"):
                     self.assertEqual(statuses[-1], 201)
                 if statuses[-1] == 201:
                     self.assert_stored(self.box, ID % i, data)
                     fetch(self.box.port, "DELETE", f"/objects/{ID % i}")
                 else:
-                    self.assertEqual(statuses[-1], 500 if words in self.OF_COPY
-                                     else 503)
+                    self.assertEqual(statuses[-1],
+                                     500 if words == b"c\0\0\0\4" else 503)
                 self.assert_clean()
 
     def test_an_answer_that_is_lost(self):
@@ -1443,6 +1443,41 @@ class LostAnswers(PgScenario):
 
     def test_a_request_that_is_lost(self):
         self.lose(self.proxy.lose_request)
+
+    def test_a_slice_begins_anew_but_once(self):
+        for i, words in enumerate((b"COPY chunk", b"\0REMOVE_CHUNK\0")):
+            for how in (self.proxy.lose_answer, self.proxy.lose_request):
+                with self.subTest(words=words, how=how):
+                    how(words, 2)
+                    statuses = self.upload_in_two(ID % i, payload(5 * CHUNK))
+                    self.assertEqual(statuses[-1], 503)
+                    self.assertEqual(self.proxy.n_lost, 2)
+                    self.assert_clean()
+
+    def n_slices(self):
+        """Those of all objects that are over."""
+        return int(self.database.value(
+            "SELECT coalesce(sum(n_slices), 0) FROM stream_broadcast.object"))
+
+    def test_each_slice_of_an_upload_may_begin_anew(self):
+        box = self.pg_reader(DB_PORT=self.proxy.port,
+                             READER_DB_SLICE_BYTES="64K")
+        data = payload(64 * CHUNK)
+        for how in (self.proxy.lose_answer, self.proxy.lose_request):
+            with self.subTest(how=how), \
+                    Client(box.port) as client:
+                client.send(head("PUT", f"/objects/{ID % 1}",
+                                 f"Content-Length: {len(data)}"))
+                for begin in range(0, len(data), 16 * CHUNK):
+                    n = self.n_slices()
+                    how(b"COPY chunk")
+                    client.send(data[begin:begin + 16 * CHUNK])
+                    wait_until(lambda n=n: self.n_slices() > n, "one more")
+                    self.assertEqual(self.proxy.n_lost, 1)
+                self.assertEqual(client.response().status, 200)
+                self.assertEqual(commit(box, ID % 1, data).status, 201)
+                self.assert_stored(box, ID % 1, data)
+                fetch(box.port, "DELETE", f"/objects/{ID % 1}")
 
     def test_what_an_abort_asks_for_is_lost(self):
         for i, words in enumerate((b"\0WITHDRAW\0", b"DELETE FROM chunk",

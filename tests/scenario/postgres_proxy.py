@@ -4,6 +4,7 @@
     proxy.lose_answer(b"\\0COMMIT\\0")     what is asked so is done, but the answer
                                          and the connection are lost, once
     proxy.lose_request(b"\\0COMMIT\\0")    it does not even arrive
+    proxy.lose_request(words, 2)         twice
     database.env() | {"DB_PORT": proxy.port}
 
 A prepared statement NAME is run by a message with b"\\0NAME\\0" in it.
@@ -34,21 +35,25 @@ class Proxy:
         self.lock = threading.Lock()
         self.words = None
         self.is_answer = False
+        self.n_left = 0
         self.n_lost = 0
         self.sockets = []
         threading.Thread(target=self.serve, daemon=True).start()
 
-    def lose_answer(self, words):
-        with self.lock:
-            self.words, self.is_answer, self.n_lost = words, True, 0
+    def lose_answer(self, words, times=1):
+        self.lose(words, True, times)
 
-    def lose_request(self, words):
+    def lose_request(self, words, times=1):
+        self.lose(words, False, times)
+
+    def lose(self, words, is_answer, times):
         with self.lock:
-            self.words, self.is_answer, self.n_lost = words, False, 0
+            self.words, self.is_answer = words, is_answer
+            self.n_left, self.n_lost = times, 0
 
     def close(self):
         with self.lock:
-            self.words = None
+            self.n_left = 0
             for sock in [self.listener, *self.sockets]:
                 cut(sock)
 
@@ -70,11 +75,11 @@ class Proxy:
                                  daemon=True).start()
 
     def is_to_lose(self, data):
-        """Whether these bytes hold the words; they are looked for once."""
+        """Whether these bytes hold the words."""
         with self.lock:
-            if self.words is None or self.words not in data:
+            if self.n_left == 0 or self.words not in data:
                 return False
-            self.words = None
+            self.n_left -= 1
             self.n_lost += 1
             return True
 
