@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/span.h"
 
+#include <inttypes.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
@@ -11,17 +12,21 @@
 #include <sys/socket.h>
 
 /*
- * What every session of ours has, behind what PGOPTIONS says; GUCs of the
- * server's own are left alone. Scans by one process from a table's beginning find
- * rows in the same order for every page of a search.
+ * What every session of ours has, behind what PGOPTIONS says, whatever the role or
+ * the database has; GUCs of the server's own are left alone. Scans by one process
+ * from a table's beginning find rows in the same order for every page of a search,
+ * and a score that is text goes back exactly.
  */
-#define SESSION                                            \
-	" -c search_path=stream_broadcast,public,pg_temp " \
-	"-c max_parallel_workers_per_gather=0 "            \
-	"-c synchronize_seqscans=off "                     \
-	"-c statement_timeout=0 -c lock_timeout=0 "       \
-	"-c client_min_messages=warning "                 \
+#define SESSION                                                \
+	" -c search_path=stream_broadcast,public,pg_temp "     \
+	"-c max_parallel_workers_per_gather=0 "                \
+	"-c synchronize_seqscans=off "                         \
+	"-c default_transaction_isolation=read\\ committed "   \
+	"-c extra_float_digits=1 "                             \
+	"-c statement_timeout=0 "                              \
+	"-c client_min_messages=warning "                      \
 	"-c pg_trgm.word_similarity_threshold=0.45"
+#define LOCK_GRACE_MS 1000u	/* we give up first, and say so */
 
 /* ---- addresses ----------------------------------------------------------- */
 
@@ -204,10 +209,14 @@ static int resolve(const struct reader_settings *s,
 	return add_hosts(r, host, port);
 }
 
-static int add_options(const PQconninfoOption *options, struct resolving *r)
+/* A backend that waits for a lock does not notice that we have gone. */
+static int add_options(const struct reader_settings *settings,
+		       const PQconninfoOption *options, struct resolving *r)
 {
-	int n = snprintf(r->out->options, PG_ADDRESSES_SIZE, "%s%s",
-			 default_of(options, "options"), SESSION);
+	int n = snprintf(r->out->options, PG_ADDRESSES_SIZE,
+			 "%s" SESSION " -c lock_timeout=%" PRIu64,
+			 default_of(options, "options"),
+			 settings->db_timeout_ms + LOCK_GRACE_MS);
 
 	if ((size_t)n < PG_ADDRESSES_SIZE)
 		return 0;
@@ -224,7 +233,7 @@ int pg_resolve(const struct reader_settings *settings,
 	if (!options)
 		return err_set(err, ERR_MEMORY, "out of memory for libpq");
 	*addresses = (struct pg_addresses){ .host = "" };
-	rc = add_options(options, &r);
+	rc = add_options(settings, options, &r);
 	if (rc == 0)
 		rc = resolve(settings, options, &r);
 	PQconninfoFree(options);

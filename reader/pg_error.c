@@ -17,6 +17,7 @@ static const struct {
 	{ "53", ERR_LIMIT, 0 },		/* insufficient resources */
 	{ "57P", ERR_LIMIT, 0 },	/* shutting down, starting, crashed */
 	{ "40", ERR_LIMIT, 0 },		/* serialization, deadlock: again */
+	{ "55P03", ERR_LIMIT, 0 },	/* lock_not_available: lock_timeout */
 	{ "25006", ERR_LIMIT, 0 },	/* read_only_sql_transaction: a replica */
 	{ "23505", ERR_CONFLICT, 0 },	/* unique_violation */
 	{ "", ERR_STORE, 0 },

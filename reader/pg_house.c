@@ -21,14 +21,15 @@
 #include <unistd.h>
 
 #define ROUND_MS 60000u		/* between two rounds */
-#define STRAYS_MS 3600000u	/* between two looks at every object */
 #define RETRY_MS 2000u		/* after a round that failed */
 #define START_RETRY_US 200000u
 #define RETURN_TIME "3 minutes"	/* a living reader is back after a restart */
 #define LOCK_TIMEOUT "5s"	/* then others have their turn first */
 #define MAX_KEYS 1000		/* of objects to be removed, at a time */
 #define LIMIT "LIMIT 1000"	/* that many */
+#define PATIENCE 10u		/* times db_timeout_ms */
 #define BATCH_ROWS 8192		/* 64 MiB of chunks a transaction */
+#define MAX_NUMBERS 1000	/* taken ones, when a reader is given its own */
 #define NUMBER_SIZE 24
 
 struct pg_house {
@@ -38,7 +39,6 @@ struct pg_house {
 	atomic_int instance;
 	atomic_bool is_replica;
 	bool has_lock;
-	uint64_t strays_at_ms;		/* when they are looked for again */
 	/* the thread */
 	pthread_t thread;
 	bool started;
@@ -53,13 +53,20 @@ struct pg_house {
 
 /* ---- SQL ----------------------------------------------------------------- */
 
+/* What removes many rows may take longer than what a client waits for. */
+static uint64_t limit_ms(const struct pg_house *house)
+{
+	return PATIENCE * house->settings->db_timeout_ms;
+}
+
 /* A statement with up to two numbers; its result or NULL. */
 static PGresult *ask(struct pg_house *house, const char *sql, const char *a,
 		     const char *b, struct err *err)
 {
 	const char *params[] = { a, b };
 
-	return pg_exec(house->conn, sql, a ? b ? 2 : 1 : 0, params, err);
+	return pg_exec(house->conn, limit_ms(house), sql, a ? b ? 2 : 1 : 0,
+		       params, err);
 }
 
 /* The first value as text; false with `err`, "" when there is no row. */
@@ -268,26 +275,6 @@ static int remove_withdrawn(struct pg_house *house, struct err *err)
 			     "deleted or aborted", err);
 }
 
-/*
- * Each object of `chunk` by one probe of its index, however many rows it has:
- * about 7 s for a million of objects, so not in every round.
- * An object's row is committed before its first chunk, and one statement sees
- * one state, so a chunk without a row is nobody's.
- */
-static int remove_strays(struct pg_house *house, struct err *err)
-{
-	return remove_listed(house,
-			     "WITH RECURSIVE o(key) AS ("
-			     "(SELECT object FROM chunk ORDER BY object LIMIT 1) "
-			     "UNION ALL SELECT (SELECT object FROM chunk WHERE "
-			     "object > o.key ORDER BY object LIMIT 1) FROM o "
-			     "WHERE o.key IS NOT NULL) "
-			     "SELECT key FROM o WHERE key IS NOT NULL AND NOT "
-			     "EXISTS (SELECT FROM object WHERE object.key = o.key) "
-			     LIMIT,
-			     NULL, LOG_INFO, "their object was gone", err);
-}
-
 /* ---- what was asked for --------------------------------------------------- */
 
 static void wake(struct pg_house *house)
@@ -377,29 +364,49 @@ static int take_own_lock(struct pg_house *house, struct err *err)
 			       "another reader holds the lock of instance %s",
 			       house->instance_text);
 	house->has_lock = true;
-	/* Who had buried us has removed the row, too. */
+	/* Who had buried us has removed the row, too; or a restore has. */
 	return change(house, "INSERT INTO instance (id) OVERRIDING SYSTEM VALUE "
 		      "VALUES ($1::integer) ON CONFLICT DO NOTHING",
 		      house->instance_text, NULL, err) < 0 ? -1 : 0;
 }
 
 /*
- * Once; a connection made anew only takes the lock again. One statement: the row
- * is seen by others when its lock is held, never before, or one that starts at
+ * The next number, and its lock: 1, or 0 when it is another one's. One statement: the
+ * row is seen by others when its lock is held, never before, or one that starts at
  * the same time would take us for dead.
  */
-static int register_instance(struct pg_house *house, struct err *err)
+static int try_number(struct pg_house *house, struct err *err)
 {
 	char class[NUMBER_SIZE];
 
+	snprintf(class, sizeof(class), "%d", PG_LOCK_CLASS);
+	if (ask_value(house,
+		      "WITH new AS (INSERT INTO instance DEFAULT VALUES "
+		      "RETURNING id) SELECT CASE WHEN pg_try_advisory_lock("
+		      "$1::integer, id) THEN id END FROM new", class, NULL,
+		      house->instance_text, err))
+		return house->instance_text[0] != '\0';
+	if (err->code != ERR_CONFLICT)
+		return -1;
+	*err = ERR_INIT;
+	return 0;
+}
+
+/*
+ * Once; a connection made anew only takes the lock again. A restored database gives
+ * numbers again which readers have that live.
+ */
+static int register_instance(struct pg_house *house, struct err *err)
+{
+	int rc = 0;
+
 	if (house->instance_text[0])
 		return take_own_lock(house, err);
-	snprintf(class, sizeof(class), "%d", PG_LOCK_CLASS);
-	if (!ask_value(house,
-		       "WITH new AS (INSERT INTO instance DEFAULT VALUES "
-		       "RETURNING id) SELECT id, pg_advisory_lock("
-		       "$1::integer, id) FROM new", class, NULL,
-		       house->instance_text, err))
+	for (int i = 0; i < MAX_NUMBERS && rc == 0; i++)
+		rc = try_number(house, err);
+	if (rc == 0)
+		err_set(err, ERR_STORE, "no number is free for this reader");
+	if (rc <= 0)
 		return -1;
 	house->has_lock = true;
 	atomic_store(&house->instance,
@@ -461,18 +468,41 @@ static void set_asking(struct pg_house *house, int fd)
 	pthread_mutex_unlock(&house->mutex);
 }
 
+/* Names and titles are any Unicode text; SQL_ASCII takes bytes as they are. */
+static int check_encoding(const PGconn *conn, struct err *err)
+{
+	const char *encoding = PQparameterStatus(conn, "server_encoding");
+
+	if (!encoding || strcmp(encoding, "UTF8") == 0 ||
+	    strcmp(encoding, "SQL_ASCII") == 0)
+		return 0;
+	return err_set(err, ERR_CONFIG,
+		       "the database has the encoding %.20s: UTF8 is needed, or "
+		       "SQL_ASCII", encoding);
+}
+
 /*
  * An administrator's time limits are for those who forget a session; this one is
  * idle because it holds a lock. PostgreSQL 13 does not know the setting yet. The
- * number of an instance must not be given twice, so it has to survive a crash.
+ * number of an instance must not be given twice, so it has to survive a crash. Who
+ * waits for a lock holds up everybody else, and the round.
  */
 static int set_up_session(struct pg_house *house, struct err *err)
 {
-	bool has_limit = PQserverVersion(house->conn) >= 140000;
-	PGresult *result = ask(house, has_limit ? "SELECT " PG_DURABLY("false") ", "
-			       "set_config('idle_session_timeout', '0', false)"
-			       : "SELECT " PG_DURABLY("false"), NULL, NULL, err);
+	static const char always[] =
+		"SELECT " PG_DURABLY("false") ", "
+		"set_config('lock_timeout', '" LOCK_TIMEOUT "', false)";
+	static const char from_14_on[] =
+		"SELECT set_config('idle_session_timeout', '0', false)";
+	PGresult *result;
 
+	if (check_encoding(house->conn, err) < 0)
+		return -1;
+	result = ask(house, always, NULL, NULL, err);
+	PQclear(result);
+	if (!result || PQserverVersion(house->conn) < 140000)
+		return result ? 0 : -1;
+	result = ask(house, from_14_on, NULL, NULL, err);
 	PQclear(result);
 	return result ? 0 : -1;
 }
@@ -493,7 +523,6 @@ static int connect_house(struct pg_house *house, struct err *err)
 	if (!house->conn)
 		return -1;
 	set_asking(house, PQsocket(house->conn));
-	house->strays_at_ms = 0;	/* others were cut off, too */
 	return set_up_session(house, err);
 }
 
@@ -503,7 +532,8 @@ static int settle(struct pg_house *house, struct err *err)
 	bool is_replica;
 
 	if (connect_house(house, err) < 0 ||
-	    pg_schema_migrate(house->conn, &is_replica, err) < 0)
+	    pg_schema_migrate(house->conn, limit_ms(house), &is_replica,
+			      err) < 0)
 		return -1;
 	if (!is_replica && !house->has_lock &&
 	    register_instance(house, err) < 0)
@@ -512,37 +542,15 @@ static int settle(struct pg_house *house, struct err *err)
 	return 0;
 }
 
-/*
- * Who waits for a lock holds up everybody else, and the round. Not at the start:
- * there a migration of another reader may take its time.
- */
-static int limit_waiting(struct pg_house *house, struct err *err)
-{
-	PGresult *result = ask(house, "SET lock_timeout = '" LOCK_TIMEOUT "'",
-			       NULL, NULL, err);
-
-	PQclear(result);
-	return result ? 0 : -1;
-}
-
-static int look_for_strays(struct pg_house *house, struct err *err)
-{
-	if (clock_monotonic_ms() < house->strays_at_ms)
-		return 0;
-	house->strays_at_ms = clock_monotonic_ms() + STRAYS_MS;
-	return remove_strays(house, err);
-}
-
 /* One round. What fails does not keep the rest from being done. */
 static int keep_house(struct pg_house *house, struct err *err)
 {
 	static int (*const duties[])(struct pg_house *, struct err *) = {
-		do_chores, remove_withdrawn, bury_the_dead, look_for_strays,
+		do_chores, remove_withdrawn, bury_the_dead,
 	};
 	int rc = 0;
 
-	if (connect_house(house, err) < 0 || limit_waiting(house, err) < 0 ||
-	    settle(house, err) < 0)
+	if (settle(house, err) < 0)
 		return -1;
 	if (pg_house_is_replica(house))
 		return 0;
@@ -620,7 +628,10 @@ static void *run(void *arg)
 
 /* ---- start and end ------------------------------------------------------- */
 
-/* A server that is down may be about to start; a wrong password is not. */
+/*
+ * A server that is down may be about to start, a schema that is being migrated or
+ * restored be whole soon; a wrong password stays wrong.
+ */
 static int start(struct pg_house *house, struct err *err)
 {
 	uint64_t end = clock_monotonic_ms() +
@@ -628,8 +639,8 @@ static int start(struct pg_house *house, struct err *err)
 	bool told = false;
 
 	while (settle(house, err) < 0) {
-		if (house->conn || err->code == ERR_CONFIG ||
-		    clock_monotonic_ms() >= end)
+		if ((house->conn && err->code != ERR_LIMIT) ||
+		    err->code == ERR_CONFIG || clock_monotonic_ms() >= end)
 			return -1;
 		if (!told)
 			log_line(LOG_WARN, "database_down",

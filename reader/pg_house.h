@@ -8,10 +8,11 @@
  * batches, right after the start and once a minute: out of sight first, so that an
  * owner who lives after all cannot commit what is being removed. So several
  * readers may share a database. Removed too: objects of our own that were deleted
- * or aborted, as soon as they are out of sight, and, once an hour and after each
- * connect, chunks that have no object (a slice that was committed after all by a
- * backend that nobody heard of any more). Who waits for a lock of somebody else's
- * gives up after 5 s, does the rest, and tries again 2 s later.
+ * or aborted, as soon as they are out of sight. A chunk whose object has no row is
+ * left alone: nothing of ours makes such ones (a slice holds the row's lock), but a
+ * restore does, before it comes to the rows. Who waits for a lock of somebody else's
+ * gives up after 5 s, does the rest, and tries again 2 s later. A statement that is not
+ * answered in ten times db_timeout_ms ends the connection.
  *
  * A connection that breaks is made anew at once and the lock taken again; after a
  * restart of the server others wait for that. Objects that another reader may have
@@ -30,8 +31,8 @@ struct pg_house;
 
 /*
  * Connect (waiting up to db_start_timeout_ms for a server that does not listen
- * yet), migrate, register, start the thread. Blocks. NULL with ERR_CONFIG or
- * ERR_STORE.
+ * yet, or a schema that is being restored or migrated), migrate, register, start the
+ * thread. Blocks. NULL with ERR_CONFIG, ERR_LIMIT or ERR_STORE.
  */
 struct pg_house *pg_house_new(const struct reader_settings *settings,
 			      struct err *err);

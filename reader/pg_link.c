@@ -15,6 +15,8 @@
 
 #define UNIX_SEND_BYTES (2 << 20)	/* the kernel takes twice as many */
 
+#define CHECK_CLIENT "5000"	/* ms between two looks of a backend */
+
 #define BIT(state) (1u << PG_LINK_##state)
 
 static const struct {
@@ -23,7 +25,9 @@ static const struct {
 } states[] = {
 	[PG_LINK_DOWN] = { "down", BIT(RESOLVING) },
 	[PG_LINK_RESOLVING] = { "resolving", BIT(CONNECTING) | BIT(DOWN) },
-	[PG_LINK_CONNECTING] = { "connecting", BIT(IDLE) | BIT(DOWN) },
+	[PG_LINK_CONNECTING] = { "connecting",
+				 BIT(SETTING) | BIT(IDLE) | BIT(DOWN) },
+	[PG_LINK_SETTING] = { "setting", BIT(IDLE) | BIT(DOWN) },
 	[PG_LINK_IDLE] = { "idle", BIT(PREPARING) | BIT(RUNNING) |
 					   BIT(COPY_BEGIN) | BIT(DOWN) },
 	[PG_LINK_PREPARING] = { "preparing",
@@ -274,6 +278,14 @@ static void give_up(struct pg_link *link, const struct err *err)
 	complete(link, result, err);
 }
 
+/* Whether it worked: a server that cannot look does not. */
+static void on_set(struct pg_link *link)
+{
+	PQclear(link->result);
+	link->result = NULL;
+	end_request(link, NULL);
+}
+
 /* All results are there. */
 static void on_results(struct pg_link *link)
 {
@@ -281,6 +293,10 @@ static void on_results(struct pg_link *link)
 	bool was_preparing = link->state == PG_LINK_PREPARING;
 	struct err err = ERR_INIT;
 
+	if (link->state == PG_LINK_SETTING) {
+		on_set(link);
+		return;
+	}
 	if (was_preparing && is_good) {
 		PQclear(link->result);
 		link->result = NULL;
@@ -364,6 +380,7 @@ static void on_readable(void *arg, unsigned int ready)
 		return;
 	}
 	switch (link->state) {
+	case PG_LINK_SETTING:
 	case PG_LINK_PREPARING:
 	case PG_LINK_RUNNING:
 	case PG_LINK_COPY_BEGIN:
@@ -412,6 +429,24 @@ static void enlarge_unix_socket(int fd)
 				 sizeof(bytes));
 }
 
+static void sent(struct pg_link *link, int ok);
+
+/*
+ * A backend that runs something does not notice that who asked has gone, unless it is
+ * told to look. The options of the connect would be refused by PostgreSQL 13.
+ */
+static void set_up_session(struct pg_link *link)
+{
+	if (PQserverVersion(link->conn) < 140000) {
+		set_state(link, PG_LINK_IDLE);
+		complete(link, NULL, NULL);
+		return;
+	}
+	set_state(link, PG_LINK_SETTING);
+	sent(link, PQsendQuery(link->conn, "SET client_connection_check_interval = "
+			       CHECK_CLIENT));
+}
+
 static void on_connected(struct pg_link *link)
 {
 	struct err err = ERR_INIT;
@@ -424,8 +459,7 @@ static void on_connected(struct pg_link *link)
 		lose_connection(link, "cannot use the database's connection");
 		return;
 	}
-	set_state(link, PG_LINK_IDLE);
-	complete(link, NULL, NULL);
+	set_up_session(link);
 }
 
 static void watch_connecting(struct pg_link *link, PostgresPollingStatusType on)

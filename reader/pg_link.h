@@ -1,9 +1,9 @@
 /*
  * pg_link.h - one database connection on one loop, never blocking
  *
- *   DOWN ─connect─▶ RESOLVING ─▶ CONNECTING ─▶ IDLE ◀─▶ PREPARING, RUNNING
- *    ▲                                          │
- *    │                                          └▶ COPY_BEGIN ─▶ COPY ─▶ COPY_END ─▶ IDLE
+ *   DOWN ─connect─▶ RESOLVING ─▶ CONNECTING ─▶ (SETTING ─▶) IDLE ◀─▶ PREPARING, RUNNING
+ *    ▲                                                       │
+ *    │                               IDLE ◀─ COPY_END ◀─ COPY ◀─ COPY_BEGIN ◀┘
  *    └──── link_reset: any failure of the connection, a time limit, an error of ours
  *
  * One request at a time; each ends with exactly one call of its function, never
@@ -28,6 +28,7 @@
 	X(DOWN, "down", "no connection")                                  \
 	X(RESOLVING, "resolving", "a worker looks the name up")           \
 	X(CONNECTING, "connecting", "libpq shakes hands")                 \
+	X(SETTING, "setting", "the session is told what 13 does not know") \
 	X(IDLE, "idle", "ready for a request")                            \
 	X(PREPARING, "preparing", "the statement is sent ahead")          \
 	X(RUNNING, "running", "the answer is awaited")                    \

@@ -1,12 +1,15 @@
 #include "reader/pg_schema.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #include "reader/pg_error.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /*
  * The schema may have been made for us, who may not make one: then CREATE SCHEMA
@@ -69,15 +72,72 @@ static const char *const migrations[] = {
 
 #define N_MIGRATIONS ((int)(sizeof(migrations) / sizeof(migrations[0])))
 
-PGresult *pg_exec(PGconn *conn, const char *sql, int n_params,
+/* ---- asking -------------------------------------------------------------- */
+
+/* False: the time is up, or the connection is lost. */
+static bool wait_for_result(PGconn *conn, uint64_t limit_ms)
+{
+	uint64_t end = clock_monotonic_ms() + limit_ms, now;
+	struct pollfd fd = { .fd = PQsocket(conn), .events = POLLIN };
+
+	while (PQisBusy(conn)) {
+		now = clock_monotonic_ms();
+		if (limit_ms && now >= end)
+			return false;
+		if (poll(&fd, 1, limit_ms ? (int)(end - now) : -1) > 0 &&
+		    !PQconsumeInput(conn))
+			return false;
+	}
+	return true;
+}
+
+/* The server is not heard of any more: who holds the connection makes another. */
+static void cut(PGconn *conn)
+{
+	shutdown(PQsocket(conn), SHUT_RDWR);
+	(void)PQconsumeInput(conn);
+}
+
+static bool send_query(PGconn *conn, const char *sql, int n_params,
+		       const char *const *params)
+{
+	return n_params > 0 ? PQsendQueryParams(conn, sql, n_params, NULL,
+						params, NULL, NULL, 0)
+			    : PQsendQuery(conn, sql);
+}
+
+/* The last result, or the first bad one, as PQexec() has it. */
+static PGresult *take_results(PGconn *conn, uint64_t limit_ms, bool *in_time)
+{
+	PGresult *result = NULL, *next;
+
+	while ((*in_time = wait_for_result(conn, limit_ms)) &&
+	       (next = PQgetResult(conn))) {
+		if (result && !pg_result_is_good(result)) {
+			PQclear(next);
+			continue;
+		}
+		PQclear(result);
+		result = next;
+	}
+	return result;
+}
+
+PGresult *pg_exec(PGconn *conn, uint64_t limit_ms, const char *sql, int n_params,
 		  const char *const *params, struct err *err)
 {
-	PGresult *result = n_params > 0
-				   ? PQexecParams(conn, sql, n_params, NULL,
-						  params, NULL, NULL, 0)
-				   : PQexec(conn, sql);
+	bool in_time = true;
+	PGresult *result = NULL;
 
-	if (result && pg_result_is_good(result))
+	if (send_query(conn, sql, n_params, params))
+		result = take_results(conn, limit_ms, &in_time);
+	if (!in_time && PQstatus(conn) != CONNECTION_BAD) {
+		PQclear(result);
+		cut(conn);
+		err_set(err, ERR_STORE, "the database did not answer in time");
+		return NULL;
+	}
+	if (result && in_time && pg_result_is_good(result))
 		return result;
 	if (PQstatus(conn) == CONNECTION_BAD)
 		pg_conn_err(err, conn, "the database's connection broke");
@@ -87,19 +147,21 @@ PGresult *pg_exec(PGconn *conn, const char *sql, int n_params,
 	return NULL;
 }
 
-static int run(PGconn *conn, const char *sql, struct err *err)
+/* ---- migrations ---------------------------------------------------------- */
+
+static int run(PGconn *conn, uint64_t limit_ms, const char *sql, struct err *err)
 {
-	PGresult *result = pg_exec(conn, sql, 0, NULL, err);
+	PGresult *result = pg_exec(conn, limit_ms, sql, 0, NULL, err);
 
 	PQclear(result);
 	return result ? 0 : -1;
 }
 
 /* The first column of the first row as a number; -1 when there is none. */
-static int read_number(PGconn *conn, const char *sql, int *number,
-		       struct err *err)
+static int read_number(PGconn *conn, uint64_t limit_ms, const char *sql,
+		       int *number, struct err *err)
 {
-	PGresult *result = pg_exec(conn, sql, 0, NULL, err);
+	PGresult *result = pg_exec(conn, limit_ms, sql, 0, NULL, err);
 
 	if (!result)
 		return -1;
@@ -110,21 +172,46 @@ static int read_number(PGconn *conn, const char *sql, int *number,
 	return 0;
 }
 
+/*
+ * pg_restore fills one table after the other and makes keys and indices in the end: of
+ * what was restored until then, objects without chunks or chunks without objects are
+ * seen, and a row of ours would keep it from making the key.
+ */
+static int check_whole(PGconn *conn, uint64_t limit_ms, struct err *err)
+{
+	int n_keys;
+
+	if (read_number(conn, limit_ms,
+			"SELECT count(*) FROM pg_constraint WHERE contype = 'p' "
+			"AND conrelid = ANY(ARRAY[to_regclass('instance'), "
+			"to_regclass('object'), to_regclass('chunk')])",
+			&n_keys, err) < 0)
+		return -1;
+	if (n_keys == 3)
+		return 0;
+	return err_set(err, ERR_LIMIT,
+		       "the database's schema has %d of 3 primary keys: it is "
+		       "being restored, or was not restored whole", n_keys);
+}
+
 /* 0 = there is no schema yet. */
-static int read_version(PGconn *conn, int *version, struct err *err)
+static int read_version(PGconn *conn, uint64_t limit_ms, int *version,
+			struct err *err)
 {
 	int there;
 
-	if (read_number(conn,
+	if (read_number(conn, limit_ms,
 			"SELECT (to_regclass('stream_broadcast.migration') IS "
 			"NOT NULL)::integer", &there, err) < 0)
 		return -1;
 	*version = 0;
 	if (!there)
 		return 0;
-	return read_number(conn,
-			   "SELECT coalesce(max(number), 0) FROM "
-			   "stream_broadcast.migration", version, err);
+	if (read_number(conn, limit_ms,
+			"SELECT coalesce(max(number), 0) FROM "
+			"stream_broadcast.migration", version, err) < 0)
+		return -1;
+	return *version > 0 ? check_whole(conn, limit_ms, err) : 0;
 }
 
 static int check_version(int version, struct err *err)
@@ -143,9 +230,9 @@ static int apply(PGconn *conn, int number, struct err *err)
 
 	snprintf(note, sizeof(note),
 		 "INSERT INTO migration (number) VALUES (%d)", number);
-	if (run(conn, "BEGIN", err) < 0 ||
-	    run(conn, migrations[number - 1], err) < 0 ||
-	    run(conn, note, err) < 0 || run(conn, "COMMIT", err) < 0) {
+	if (run(conn, 0, "BEGIN", err) < 0 ||
+	    run(conn, 0, migrations[number - 1], err) < 0 ||
+	    run(conn, 0, note, err) < 0 || run(conn, 0, "COMMIT", err) < 0) {
 		PQclear(PQexec(conn, "ROLLBACK"));
 		return -1;
 	}
@@ -153,11 +240,11 @@ static int apply(PGconn *conn, int number, struct err *err)
 	return 0;
 }
 
-static int apply_missing(PGconn *conn, struct err *err)
+static int apply_missing(PGconn *conn, uint64_t limit_ms, struct err *err)
 {
 	int version;
 
-	if (read_version(conn, &version, err) < 0 ||
+	if (read_version(conn, limit_ms, &version, err) < 0 ||
 	    check_version(version, err) < 0)
 		return -1;
 	while (version < N_MIGRATIONS)
@@ -167,7 +254,7 @@ static int apply_missing(PGconn *conn, struct err *err)
 }
 
 /* One reader at a time; the others then find nothing to do. */
-static int migrate(PGconn *conn, struct err *err)
+static int migrate(PGconn *conn, uint64_t limit_ms, struct err *err)
 {
 	char lock[100], unlock[100];
 	int rc;
@@ -176,20 +263,20 @@ static int migrate(PGconn *conn, struct err *err)
 		 PG_LOCK_CLASS, PG_LOCK_MIGRATION);
 	snprintf(unlock, sizeof(unlock), "SELECT pg_advisory_unlock(%d, %d)",
 		 PG_LOCK_CLASS, PG_LOCK_MIGRATION);
-	if (run(conn, lock, err) < 0)
+	if (run(conn, limit_ms, lock, err) < 0)
 		return -1;
-	rc = apply_missing(conn, err);
+	rc = apply_missing(conn, limit_ms, err);
 	if (rc == 0)
-		return run(conn, unlock, err);
+		return run(conn, limit_ms, unlock, err);
 	PQclear(PQexec(conn, unlock));
 	return -1;
 }
 
-static int check_replica(PGconn *conn, struct err *err)
+static int check_replica(PGconn *conn, uint64_t limit_ms, struct err *err)
 {
 	int version;
 
-	if (read_version(conn, &version, err) < 0 ||
+	if (read_version(conn, limit_ms, &version, err) < 0 ||
 	    check_version(version, err) < 0)
 		return -1;
 	if (version == N_MIGRATIONS)
@@ -200,13 +287,15 @@ static int check_replica(PGconn *conn, struct err *err)
 		       version, N_MIGRATIONS);
 }
 
-int pg_schema_migrate(PGconn *conn, bool *is_replica, struct err *err)
+int pg_schema_migrate(PGconn *conn, uint64_t limit_ms, bool *is_replica,
+		      struct err *err)
 {
 	int recovering;
 
-	if (read_number(conn, "SELECT pg_is_in_recovery()::integer",
+	if (read_number(conn, limit_ms, "SELECT pg_is_in_recovery()::integer",
 			&recovering, err) < 0)
 		return -1;
 	*is_replica = recovering == 1;
-	return *is_replica ? check_replica(conn, err) : migrate(conn, err);
+	return *is_replica ? check_replica(conn, limit_ms, err)
+			   : migrate(conn, limit_ms, err);
 }

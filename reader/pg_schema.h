@@ -39,16 +39,19 @@
 /*
  * Apply the migrations that are missing; a database in recovery (a replica) is
  * only checked, and sets *is_replica. -1: ERR_CONFIG when the schema is newer, or
- * missing on a replica; else ERR_STORE.
+ * missing on a replica; ERR_LIMIT when it is being restored, or another reader
+ * migrates it for longer than lock_timeout; else ERR_STORE. `limit_ms` as pg_exec(), but
+ * a migration may take what it takes.
  */
-int pg_schema_migrate(PGconn *conn, bool *is_replica, struct err *err)
-	MUST_CHECK;
+int pg_schema_migrate(PGconn *conn, uint64_t limit_ms, bool *is_replica,
+		      struct err *err) MUST_CHECK;
 
 /*
- * Run SQL and return its result, to be PQclear()ed; NULL with `err`. Blocks. For
- * the start and for keeping house.
+ * Run SQL and return its result, to be PQclear()ed; NULL with `err`. Blocks, for
+ * `limit_ms` at most (0: as long as it takes), after which the connection is
+ * CONNECTION_BAD. For the start and for keeping house.
  */
-PGresult *pg_exec(PGconn *conn, const char *sql, int n_params,
+PGresult *pg_exec(PGconn *conn, uint64_t limit_ms, const char *sql, int n_params,
 		  const char *const *params, struct err *err) MUST_CHECK;
 
 #endif

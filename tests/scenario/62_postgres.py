@@ -86,6 +86,30 @@ class PgScenario(Scenario):
         for word in words:
             self.assertIn(word, box.log())
 
+    def hold(self, sql):
+        """Keep locks that a query takes, until the process ends."""
+        holder = subprocess.Popen(
+            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        holder.stdin.write(f"SET search_path TO stream_broadcast; BEGIN; {sql};\n")
+        holder.stdin.flush()
+        self.assertNotEqual(int(holder.stdout.readline()), 0)
+        return holder
+
+    def wait_for_a_round(self, database=None):
+        """The dead are looked for at its end: when a second one is gone, the round
+        of the first is over."""
+        database = database or self.database
+        dead = "stream_broadcast.instance WHERE id = 1000000"
+        for _ in range(2):
+            database.query("INSERT INTO stream_broadcast.instance (id) "
+                           "OVERRIDING SYSTEM VALUE VALUES (1000000)")
+            self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
+                               "pg_locks WHERE locktype = 'advisory'")
+            wait_until(lambda: database.value(f"SELECT count(*) FROM {dead}")
+                       == "0", "it is looked at", timeout=90)
+
     def rows(self, what="object", where="true"):
         return int(self.database.value(f"SELECT count(*) FROM "
                                        f"stream_broadcast.{what} WHERE {where}"))
@@ -1259,17 +1283,6 @@ class Instances(PgScenario):
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = "
             "'advisory' ORDER BY objid DESC LIMIT 1")
 
-    def hold(self, sql):
-        """Keep locks that a query takes, until the process ends."""
-        holder = subprocess.Popen(
-            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(holder.stdout.close)
-        holder.stdin.write(f"SET search_path TO stream_broadcast; BEGIN; {sql};\n")
-        holder.stdin.flush()
-        self.assertNotEqual(int(holder.stdout.readline()), 0)
-        return holder
-
     def test_a_commit_while_others_clean_up_is_whole_or_refused(self):
         """The other one is in the middle of removing it."""
         data = payload(50000)
@@ -1326,15 +1339,6 @@ class Instances(PgScenario):
         boxes[0].signal(signal.SIGCONT)
         self.assertEqual(commit(boxes[0], ID % 1, data).status, 201)
         self.assert_stored(third, ID % 1, data)
-
-    def wait_for_a_round(self):
-        """Strays are looked for at the end of a round, so they show it."""
-        self.database.query("INSERT INTO stream_broadcast.chunk VALUES "
-                            "(-1, 0, '')")
-        self.cluster.query("SELECT pg_terminate_backend(pid) FROM "
-                           "pg_locks WHERE locktype = 'advisory'")
-        wait_until(lambda: self.rows("chunk", "object = -1") == 0,
-                   "a round has ended")
 
     def test_a_lost_lock_is_taken_again_at_once(self):
         self.pg_reader()
@@ -1805,6 +1809,172 @@ class WalFull(SmallDisk):
         self.assert_clean(1)
         self.store(box, ID % 2, data[:3 * MIB])
         self.assert_stored(box, ID % 2, data[:3 * MIB])
+
+
+class Restores(PgScenario):
+    """pg_restore fills the tables one after the other, and makes keys at last."""
+
+    def setUp(self):
+        super().setUp()
+        box = self.pg_reader()
+        self.blobs = {ID % i: payload(i * 30000 + 1, seed=i) for i in range(4)}
+        for object_id, data in self.blobs.items():
+            self.store(box, object_id, data)
+        box.stop()
+        self.other = self.cluster.create_database()
+
+    def move(self, *args):
+        """What pg_dump says with these arguments, into the other database."""
+        dump = subprocess.run(
+            [str(postgres.bindir() / "pg_dump"), *args, "-d",
+             self.database.url()], check=True, stdout=subprocess.PIPE).stdout
+        done = subprocess.run(
+            [str(postgres.bindir() / "psql"), "-qX", "-v", "ON_ERROR_STOP=1",
+             self.other.url()], input=dump, check=False, capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def there(self, what):
+        return int(self.other.value(
+            f"SELECT count(*) FROM stream_broadcast.{what}"))
+
+    def assert_moved(self, box):
+        for object_id, data in self.blobs.items():
+            self.assert_stored(box, object_id, data)
+
+    def test_a_reader_waits_until_the_schema_is_whole(self):
+        self.move("--section=pre-data")
+        self.move("--section=data", "--exclude-table-data=*.object")
+        n_chunks, n_instances = self.there("chunk"), self.there("instance")
+        box = self.pg_reader(self.other, wait=False)
+        wait_until(lambda: "being restored" in box.log(), "it waits")
+        self.assertEqual(self.there("instance"), n_instances)
+        self.move("--section=data", "-t", "stream_broadcast.object")
+        self.move("--section=post-data")
+        box.wait_ready()
+        self.assert_moved(box)
+        self.assertEqual(self.there("chunk"), n_chunks)
+
+    def test_chunks_that_come_before_their_objects_stay(self):
+        box = self.pg_reader(self.other)
+        self.move("--data-only", "-t", "stream_broadcast.chunk")
+        n_chunks = self.there("chunk")
+        self.assertGreater(n_chunks, 0)
+        box.stop()
+        box = self.pg_reader(self.other)
+        self.wait_for_a_round(self.other)
+        self.assertEqual(self.there("chunk"), n_chunks)
+        self.move("--data-only", "-t", "stream_broadcast.object")
+        self.assert_moved(box)
+
+    def test_a_number_that_is_given_again_is_passed_over(self):
+        """By a sequence that is older than the readers that live."""
+        boxes = [self.pg_reader(self.other) for _ in range(3)]
+        for where in ("id = 2", "false"):
+            with self.subTest(without_rows_where=where):
+                self.other.query(
+                    "SELECT setval(pg_get_serial_sequence("
+                    "'stream_broadcast.instance', 'id'), 1, false); DELETE "
+                    f"FROM stream_broadcast.instance WHERE {where}")
+                boxes.append(self.pg_reader(self.other))
+        self.assertEqual(self.other.value(
+            "SELECT count(DISTINCT objid) FROM pg_locks WHERE granted AND "
+            "locktype = 'advisory' AND objid > 0 AND database = (SELECT oid "
+            "FROM pg_database WHERE datname = current_database())"), "5")
+
+
+class Sessions(PgScenario):
+    """What role, database and others' locks do to our connections."""
+
+    def test_a_lock_of_others_does_not_use_up_the_connections(self):
+        """Who gave up is not waited for by a backend for ever."""
+        box = self.pg_reader(READER_DB_CONNECTIONS=2, READER_DB_TIMEOUT_MS=300)
+        holder = self.hold("LOCK TABLE object IN ACCESS EXCLUSIVE MODE; SELECT 1")
+        for _ in range(40):
+            self.assertGreaterEqual(box.content(ID % 1).status, 500)
+        self.assertLess(len(self.database.backends()), 12)
+        holder.kill()
+        holder.wait()
+        self.store(box, ID % 1, b"and it goes on")
+
+    def test_a_backend_notices_that_its_reader_is_gone(self):
+        """Long before the lock's own time limit, of a minute."""
+        box = self.pg_reader()
+        waiting = ("SELECT count(*) FROM pg_stat_activity WHERE usename = "
+                   "'reader' AND datname = current_database() AND "
+                   "wait_event_type = 'Lock'")
+        holder = self.hold("LOCK TABLE object IN ACCESS EXCLUSIVE MODE; SELECT 1")
+        with Client(box.port) as client:
+            client.send(head("GET", f"/objects/{ID % 1}"))
+            wait_until(lambda: self.database.value(waiting) == "1", "it waits")
+            box.kill()
+        wait_until(lambda: self.database.value(waiting) == "0", "it has ended",
+                   timeout=40)
+        holder.kill()
+        holder.wait()
+
+    def test_settings_of_the_database_change_nothing(self):
+        for setting in ("default_transaction_isolation = 'serializable'",
+                        "extra_float_digits = -15"):
+            self.cluster.query(f"ALTER DATABASE {self.database.name} SET "
+                               f"{setting}")
+        box = self.pg_reader()
+        answers = []
+        threads = [threading.Thread(
+            target=lambda i=i: answers.append(stage(
+                box, ID % i, payload(50000, seed=i), f"Content-Disposition: "
+                f"attachment; filename=amplifacation-{i}").status))
+            for i in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, 40 * [200])
+        for i in range(40):
+            self.assertEqual(commit(box, ID % i, payload(50000, seed=i)).status,
+                             201)
+        self.assertEqual(len(self.walk(box, 1)), 40)
+
+    def walk(self, box, limit):
+        """Ids of all pages of a search for what is only similar."""
+        path, ids = f"/objects?q=amplification&limit={limit}", []
+        while path and len(ids) < 100:
+            page = get(box.port, path).json()
+            ids += [one["id"] for one in page["objects"]]
+            path = page["next"] and (f"/objects?q=amplification&limit={limit}"
+                                     f"&after={page['next']}")
+        self.assertEqual(len(ids), len(set(ids)))
+        return ids
+
+    def test_an_encoding_without_all_of_unicode_is_refused(self):
+        name = f"latin_{self.database.name}"
+        self.cluster.query(f"CREATE DATABASE {name} OWNER {postgres.ROLE} "
+                           "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        self.expect_refusal("LATIN1", "UTF8", DB_NAME=name)
+        self.cluster.query(f"DROP DATABASE {name}")
+
+    def test_a_house_that_is_not_answered_is_told_of_and_goes_on(self):
+        box = self.pg_reader(READER_DB_TIMEOUT_MS=500)
+        self.store(box, ID % 1, payload(3 * CHUNK))
+        [[pid]] = self.database.query(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database "
+            "= (SELECT oid FROM pg_database WHERE datname = current_database())")
+        self.cluster.pause(int(pid))
+        self.addCleanup(self.cluster.resume, int(pid))
+        self.assertEqual(
+            fetch(box.port, "DELETE", f"/objects/{ID % 1}").status, 204)
+        wait_until(lambda: "did not answer in time" in box.log(), "it is told",
+                   timeout=60)
+        self.cluster.resume(int(pid))
+        wait_until(lambda: self.rows("chunk") == 0, "the chunks are removed",
+                   timeout=60)
+
+    def test_a_migration_of_another_reader_is_waited_for(self):
+        holder = self.hold("SELECT 1 FROM pg_advisory_lock(1396786499, 0)")
+        box = self.pg_reader(wait=False)
+        wait_until(lambda: "lock timeout" in box.log(), "it says so", timeout=60)
+        holder.kill()
+        holder.wait()
+        box.wait_ready()
 
 
 class Copies(PgScenario):
