@@ -296,7 +296,7 @@ install: all ## put programs, systemd units and nginx's files below PREFIX (/usr
 	install -m 644 build/nginx/stream-broadcast/*.conf \
 		'$(DESTDIR)$(DOCDIR)/nginx/stream-broadcast'
 	install -m 644 build/systemd/*.example '$(DESTDIR)$(DOCDIR)/systemd'
-	for unit in broadcaster.service reader@.service; do \
+	for unit in broadcaster@.service reader@.service; do \
 		sed 's,/usr/local/bin,$(UNIT_BINDIR),' "build/systemd/$$unit" \
 			>'$(DESTDIR)$(UNITDIR)/'"$$unit" || exit 1; done
 

@@ -68,14 +68,15 @@ check_example()
 
 check_examples()
 {
-    check_example broadcaster broadcaster.env.example
+    check_example broadcaster broadcaster-1.env.example
     check_example reader reader-db.env.example
     check_example reader reader-archive.env.example
 }
 
 check_units()
 {
-    check_unit broadcaster.service broadcaster.service
+    ln -s broadcaster@.service "$scratch/broadcaster@1.service"
+    check_unit broadcaster@.service broadcaster@1.service
     ln -s reader@.service "$scratch/reader@archive.service"
     check_unit reader@.service reader@archive.service
 }
