@@ -5,7 +5,8 @@
 #
 # A tool that is not there is said to be missing and its files are not checked;
 # with CI set that is a failure. systemd's measure of exposure must be 2.0 at most.
-# The programs themselves check the examples of their settings.
+# The programs themselves check the examples of their settings; the shell scripts are
+# for `make lint`.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -30,13 +31,25 @@ have()
     return 1
 }
 
+# check_nginx FOLDER: with its listen.conf and servers.conf. nginx binds what it is to
+# listen on, and not everybody may have port 80.
 check_nginx()
 {
     local output
 
-    mkdir -p "$scratch/temp"
-    output=$(nginx -t -q -p "$scratch" -c "$PWD/build/nginx/nginx.conf" 2>&1) ||
-        fault "$output"
+    rm -rf "$scratch/nginx"
+    mkdir -p "$scratch/nginx/temp" "$scratch/nginx/stream-broadcast"
+    cp build/nginx/*.conf "$scratch/nginx"
+    cp "$1"/*.conf "$scratch/nginx/stream-broadcast"
+    sed -i '/^listen/s/\b80\b/8080/' "$scratch/nginx/stream-broadcast/listen.conf"
+    output=$(nginx -t -q -p "$scratch/nginx" -c nginx.conf 2>&1) ||
+        fault "$1: $output"
+}
+
+check_nginxes()
+{
+    check_nginx build/nginx/stream-broadcast
+    check_nginx build/docker/nginx
 }
 
 # Its instance needs a file of settings, and the programs where it says they are.
@@ -104,7 +117,7 @@ check_compose()
     output=$(compose) || fault "$output"
 }
 
-have nginx build/nginx && check_nginx
+have nginx "nginx's files" && check_nginxes
 have systemd-analyze build/systemd && check_units
 have docker-compose docker-compose.yml && check_compose
 check_examples

@@ -65,7 +65,7 @@ BANNED = {
 C_GLOBS = ["cmd/*/*.c", "common/*.[ch]", "broadcaster/*.[ch]", "reader/*.[ch]",
            "tests/*/*.[ch]", "tests/unit/*/*.[ch]", "bench/*.[ch]"]
 SCRIPT_GLOBS = ["scripts/*.sh", ".ci/run", "bench/*.sh", "tests/*/*.sh",
-                "build/*/*.sh"]
+                "build/*/*.sh", "build/*/*/*.sh"]
 PYTHON_GLOBS = ["scripts/*.py", "tests/*/*.py", "bench/*.py"]
 
 
