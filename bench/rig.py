@@ -196,7 +196,7 @@ def growth_by_players(programs, url, n):
     """Bytes by which the RSS of each grows at most while n players read url,
     1 MB/s each, for five seconds."""
     before = [program.rss() for program in programs]
-    players = [subprocess.Popen(["curl", "-s", "-o", "/dev/null",
+    players = [subprocess.Popen(["curl", "-sSf", "-o", "/dev/null",
                                  "--limit-rate", "1M", url])
                for _ in range(n)]
     highest = before
@@ -204,9 +204,12 @@ def growth_by_players(programs, url, n):
         time.sleep(0.1)
         highest = [max(pair) for pair in
                    zip(highest, (program.rss() for program in programs))]
+    n_playing = sum(player.poll() is None for player in players)
     for player in players:
         player.kill()
         player.wait()
+    if n_playing < n:
+        raise RuntimeError(f"{n_playing} of {n} players play")
     return [after - first for after, first in zip(highest, before)]
 
 
