@@ -32,6 +32,19 @@ HUNT = """DO $$ BEGIN LOOP
     EXIT WHEN FOUND;
 END LOOP; END $$"""
 
+# The backend that COPYs comes to row 64 and stays there until halt is empty.
+HALT = """
+CREATE TABLE public.halt AS SELECT 64 AS row;
+GRANT SELECT ON public.halt TO reader;
+CREATE FUNCTION public.wait_at_halt() RETURNS trigger AS $$ BEGIN
+    WHILE EXISTS (SELECT FROM public.halt WHERE row = NEW.seq) LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN NEW;
+END $$ LANGUAGE plpgsql;
+CREATE TRIGGER halt BEFORE INSERT ON stream_broadcast.chunk
+    FOR EACH ROW EXECUTE FUNCTION public.wait_at_halt()"""
+
 
 def error_response(*fields):
     """ErrorResponse (manual, 55.7)."""
@@ -1098,6 +1111,18 @@ class Faults(PgScenario):
         wait_until(lambda: not any(lines[pid].read_text() for pid in pids),
                    "the sessions have ended")
 
+    def stop_in_the_middle(self):
+        """The backend that takes rows, stopped while more of them come."""
+        [[pid]] = wait_until(lambda: self.cluster.query(
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' "
+            "AND query LIKE '%COPY chunk%' AND usename = 'reader'"),
+            "COPY has come to the row")
+        backend = int(pid)
+        self.cluster.pause(backend)
+        self.addCleanup(self.cluster.resume, backend)
+        self.database.query("DELETE FROM public.halt")
+        return backend
+
     def test_a_stopped_backend_is_back_pressure_and_quorum_goes_on(self):
         slow_box = self.pg_reader(READER_DB_TIMEOUT_MS=60000,
                                   READER_DB_CONNECTIONS=1)
@@ -1105,14 +1130,15 @@ class Faults(PgScenario):
         front = self.broadcaster([slow_box, *good], BROADCASTER_QUORUM=2,
                                  BROADCASTER_LAG_TIMEOUT_MS=1000)
         data = payload(64 * MIB)
-        client = self.upload(front)
-        client.send(head("PUT", "/broadcast/x.bin",
-                         f"Content-Length: {len(data)}"), data[:MIB])
-        wait_until(lambda: self.rows("chunk"), "chunks are there")
+        self.database.query(HALT)
         before = slow_box.rss()
-        [backend] = self.reader_backends()
-        self.cluster.pause(backend)
-        client.send(data[MIB:])
+        client = self.upload(front)
+        sender = threading.Thread(target=client.send, args=(
+            head("PUT", "/broadcast/x.bin", f"Content-Length: {len(data)}"),
+            data))
+        sender.start()
+        backend = self.stop_in_the_middle()
+        sender.join()
         answer = client.response()
         self.assertEqual(answer.status, 201, answer)
         self.assertEqual(sorted(answer.states().values()),
@@ -1121,26 +1147,46 @@ class Faults(PgScenario):
         self.cluster.resume(backend)
         self.assert_clean()
 
-    def reader_backends(self):
-        """Those of the pool: the oldest one keeps house."""
-        rows = self.cluster.query(
-            "SELECT pid FROM pg_stat_activity WHERE usename = 'reader' "
-            "ORDER BY backend_start OFFSET 1")
-        return [int(pid) for [pid] in rows]
+    def test_a_stopped_backend_holds_its_client_back(self):
+        box = self.pg_reader(READER_DB_TIMEOUT_MS=60000,
+                             READER_DB_CONNECTIONS=1)
+        data = payload(32 * MIB)
+        self.database.query(HALT)
+        before = box.rss()
+        with Client(box.port) as client:
+            client.send(head("PUT", f"/objects/{ID % 1}",
+                             f"Content-Length: {len(data)}"))
+            sender = threading.Thread(target=client.send, args=(data,))
+            sender.start()
+            backend = self.stop_in_the_middle()
+            sender.join(2)      # who is not held back is done with it long since
+            self.assertTrue(sender.is_alive())
+            self.assertLess(box.rss("VmHWM") - before, 4 * MIB)
+            self.cluster.resume(backend)
+            sender.join()
+            self.assertEqual(client.response().status, 200)
+        self.assertLess(box.rss("VmHWM") - before, 4 * MIB)
+        self.assertEqual(commit(box, ID % 1, data).status, 201)
+        self.assert_stored(box, ID % 1, data)
 
     def test_a_backend_that_hangs_fails_the_object_in_time(self):
         box = self.pg_reader(READER_DB_TIMEOUT_MS=2000,
                              READER_DB_CONNECTIONS=1)
         data = payload(64 * MIB)
-        client = self.start_upload(box, ID % 1, data[:MIB], len(data))
-        backends = self.reader_backends()
-        for backend in backends:
-            self.cluster.pause(backend)
-        answer = self.expect_failure(client, data[MIB:])
-        self.assertIsNotNone(answer)
-        self.assertIn("in time", answer.json()["detail"])
-        for backend in backends:
-            self.cluster.resume(backend)
+        self.database.query(HALT)
+        client = Client(box.port)
+        self.addCleanup(client.close)
+        client.send(head("PUT", f"/objects/{ID % 1}",
+                         f"Content-Length: {len(data)}"))
+        answers = []
+        sender = threading.Thread(target=lambda: answers.append(
+            self.expect_failure(client, data)))
+        sender.start()
+        backend = self.stop_in_the_middle()
+        sender.join()
+        self.assertEqual(answers[0].status, 500, answers)
+        self.assertIn("in time (copy)", answers[0].json()["detail"])
+        self.cluster.resume(backend)
         self.assert_clean()
 
     def test_a_backend_that_is_slow_is_waited_for(self):
