@@ -564,6 +564,50 @@ class SlowSearches(PgScenario):
         self.assertEqual(self.calls(), 2)
 
 
+class SearchPlans(PgScenario):
+    """What the server does for the reader's own searches, as it says itself."""
+
+    cluster_settings = {"session_preload_libraries": "auto_explain",
+                        "auto_explain.log_min_duration": 0}
+
+    def fill(self):
+        """Enough objects that an index is worth its while, three to be found."""
+        self.database.query("""
+            INSERT INTO stream_broadcast.object (owner, id, state, size, name,
+                content_type) SELECT 1, gen_random_uuid(), 3, i,
+                CASE i % 10000 WHEN 1 THEN 'Bohemian Rhapsody ' || i
+                ELSE md5(i::text) END, 'audio/flac'
+                FROM generate_series(1, 30000) AS i;
+            ANALYZE stream_broadcast.object""")
+
+    def plan(self, box, query):
+        """How its rows were found: the lines of what the server explains."""
+        begin = len(self.cluster.log())
+        answer = get(box.port, f"/objects?q={query}")
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(len(answer.json()["objects"]), 3)
+        said = self.cluster.log()[begin:].split("LOG:  duration:")
+        [plan] = [text for text in said if "lower($2" in text and
+                  "Query Text:" in text]
+        return plan.splitlines()
+
+    def test_every_part_of_a_search_goes_through_the_index(self):
+        """What contains the query, and what is similar to it."""
+        box = self.pg_reader()
+        self.fill()
+        for query in ("rhapsod", "bohemain", "rhapsod&sort=name",
+                      "bohemain&sort=size&order=desc",
+                      "rhapsod&type=audio/*&min_size=1"):
+            with self.subTest(query=query):
+                plan = self.plan(box, query)
+                used = [line for line in plan
+                        if "Index Scan on object_search" in line]
+                self.assertEqual(len(used), 2, plan)
+                others = [line for line in plan if "Seq Scan on object" in line
+                          or re.search("Scan using object_", line)]
+                self.assertEqual(others, [], plan)
+
+
 class TwoWriters(PgScenario):
     """Rows 52, 77 and 78: the same identifier at the same time."""
 
