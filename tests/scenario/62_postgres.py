@@ -240,6 +240,8 @@ class Api(PgScenario):
                              READER_WRITE_TIMEOUT_MS=60000)
         data = payload(16 * MIB)
         self.store(box, ID % 1, data)
+        self.assert_stored(box, ID % 1, data)
+        alone = box.rss()
         players = [Client(box.port, receive_buffer=4096) for _ in range(8)]
         for player in players:
             player.request("GET", f"/objects/{ID % 1}")
@@ -251,6 +253,8 @@ class Api(PgScenario):
         wait_until(lambda: self.database.value(idle) == "0",
                    "no transaction is open")
         self.assertLess(box.rss() - before, 4 * MIB)
+        # Of the 16 MiB that each has asked for, three or four slices are there.
+        self.assertLess(box.rss() - alone, len(players) * 2 * MIB)
         for player in players:
             player.close()
         self.assert_stored(box, ID % 1, data)
