@@ -1443,6 +1443,28 @@ class Instances(PgScenario):
         wait_until(lambda: self.cluster.query(locks) not in ([], [[before]]),
                    "it has another one")
 
+    def test_a_reader_that_is_left_alone_removes_what_another_leaves(self):
+        """In its next round: that is a minute later, so this test takes one."""
+        self.pg_reader().stop()
+        self.database.query("INSERT INTO stream_broadcast.chunk VALUES "
+                            "(-1, 0, '')")
+        box = self.pg_reader()
+        wait_until(lambda: self.rows("chunk") == 0, "its first round is over")
+        other = self.pg_reader()
+        data = payload(3 * CHUNK)
+        self.store(other, ID % 1, data)
+        self.assertEqual(stage(other, ID % 2, data).status, 200)
+        locks = ("SELECT pid FROM pg_locks WHERE locktype = 'advisory' "
+                 "ORDER BY objid")
+        [survivor, _] = self.cluster.query(locks)
+        other.kill()
+        wait_until(lambda: self.rows("instance") == 1 and self.rows() == 1,
+                   "a round has come", 80)
+        self.assertEqual(self.cluster.query(locks), [survivor])
+        self.assertNotEqual(box.log_lines("removed", "their reader is gone"), [])
+        self.assert_clean(1)
+        self.assert_stored(box, ID % 1, data)
+
     def test_one_removal_that_is_locked_does_not_keep_the_others(self):
         """It waits for seconds, then they are done, and it comes again."""
         box, data = self.pg_reader(), payload(3 * CHUNK)
