@@ -20,6 +20,7 @@ from client import (LAST_CHUNK, Client, Closed, chunk, fetch, get, head,
 from harness import Reader, Scenario, payload, sha256, slow
 from object_api import ID, PATCH_TYPE, commit, digest_field, stage
 from postgres_proxy import Proxy, TlsFront
+from preload import SlowResolver
 
 CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
 MIB = 1 << 20
@@ -899,17 +900,44 @@ class Hosts(PgScenario):
                         f"{self.database.env()['DB_PORT']}",
                 READER_DB_CONNECT_TIMEOUT_MS=500)
             self.store(box, ID % 1, b"one")
-            self.cluster.query(     # a list has to wait for a connection
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                f"WHERE usename = '{postgres.ROLE}' AND datname = "
-                f"'{self.database.name}' AND pid NOT IN (SELECT pid FROM "
-                "pg_locks WHERE locktype = 'advisory')")
+            self.cut_pool()     # a list has to wait for a connection
             wait_until(lambda: len(self.database.backends()) == 1,
                        "only the house is left")
             self.assertEqual([*box.objects()], [ID % 1])
             self.assert_clean(1)
         silences = box.log_lines("database_host_silent")
         self.assertIn(f"port={port}", silences[0])
+
+    def test_a_name_that_is_looked_up_for_ever_does_not_block_the_loop(self):
+        resolver = SlowResolver(self.folder / "gate")
+        self.addCleanup(resolver.open_gate)
+        resolver.open_gate()        # at first it is unknown, and passed over
+        box = self.pg_reader(DB_HOST="no-such-host.invalid,127.0.0.1",
+                             READER_DB_CONNECTIONS=1,
+                             READER_DB_CONNECT_TIMEOUT_MS=1000,
+                             **resolver.environment)
+        self.store(box, ID % 1, b"one")
+        resolver.shut_gate()
+        self.cut_pool()
+        wait_until(lambda: get(box.port, "/readyz").status == 503 and
+                   resolver.is_asked(), "the name is looked up")
+        for _ in range(10):
+            self.assertEqual(get(box.port, "/healthz").status, 200)
+        answer = get(box.port, "/readyz")
+        self.assertEqual(answer.status, 503, answer)
+        self.assertRegex(answer.json()["detail"], "resolving|looked up")
+        resolver.open_gate()
+        wait_until(lambda: get(box.port, "/readyz").status == 200,
+                   "it is ready again", 30)
+        self.assert_stored(box, ID % 1, b"one")
+
+    def cut_pool(self):
+        """End the sessions of this database but that of the house."""
+        self.cluster.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE usename = '{postgres.ROLE}' AND datname = "
+            f"'{self.database.name}' AND pid NOT IN (SELECT pid FROM "
+            "pg_locks WHERE locktype = 'advisory')")
 
     def test_each_address_has_its_time(self):
         """Neither is silent for half a second, both together are."""

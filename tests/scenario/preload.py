@@ -44,6 +44,11 @@ class SlowResolver:
     def open_gate(self):
         self.gate.touch()
 
+    def shut_gate(self):
+        """As before; nobody has asked yet."""
+        self.gate.unlink()
+        pathlib.Path(f"{self.gate}.asked").unlink(missing_ok=True)
+
 
 class FailAlloc:
     """Fails allocations of one program; see fail_alloc.c."""
