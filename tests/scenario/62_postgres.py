@@ -292,10 +292,34 @@ class Api(PgScenario):
         self.assertEqual(names("NA%C3%8FVE"), ["naïve.txt"])
         self.assertEqual(names("zzzz"), [])
         for hostile in ("'%20OR%201=1--", "%25", "_", "%5C", "%27;DROP%20TABLE"
-                        "%20object;--", "$1", "%24%24", "%00" * 0 + "%EF%BF%BD"):
-            self.assertEqual(get(box.port,
-                                 f"/objects?q={hostile}").status, 200, hostile)
+                        "%20object;--", "$9", "%24%24", "%EF%BF%BD",
+                        "naive%27%20OR%20%27x%27%20LIKE%20%27", "%25%25%25",
+                        "___", "%5C%5C%5C", "%25%27%20--"):
+            for sort in ("relevance", "name"):
+                self.assertEqual(names(f"{hostile}&sort={sort}"), [], hostile)
+        self.assertEqual(names("$1"), ["100%_sure.txt"])     # similar: 1, 100
+        self.assertEqual(get(box.port, "/objects?q=%00").status, 400)
         self.assertEqual(len(box.objects()), 4)
+
+    def test_signs_of_a_pattern_stand_for_themselves(self):
+        """What they would match as such has too little in common to be similar."""
+        box = self.pg_reader()
+        titles = ("100%_sure", "a100bbbcccs", "abc_def", "xabcydefx",
+                  "abc\\def", "xabcdefx")
+        for i, title in enumerate(titles):
+            self.assertEqual(stage(box, ID % i, b"x").status, 200)
+            text = base64.b64encode(title.encode()).decode()
+            answer = commit(box, ID % i, b"x", f"Upload-Metadata: title {text}")
+            self.assertEqual(answer.status, 201, answer)
+        for query, found in (("100%25_s", [0]), ("abc_d", [2, 4]),
+                             ("bc_de", [2, 4]), ("abc%5Cd", [4, 2]),
+                             ("bc%5Cde", [4, 2]), ("bcy%25ef", [])):
+            for sort, wanted in (("relevance", found), ("id", sorted(found)),
+                                 ("name", sorted(found))):
+                answer = get(box.port, f"/objects?q={query}&sort={sort}")
+                self.assertEqual(answer.status, 200, answer)
+                self.assertEqual([o["id"] for o in answer.json()["objects"]],
+                                 [ID % i for i in wanted], (query, sort))
 
     def test_pages_by_relevance_go_on_from_what_contains_to_what_is_similar(
             self):
