@@ -696,13 +696,41 @@ class Start(PgScenario):
     """Migrations, wrong settings, servers that are not there yet."""
 
     def test_three_readers_start_at_once_on_an_empty_database(self):
+        """All three are about to migrate it; one does, the others wait."""
+        holder = self.hold_migrations()
         boxes = [self.pg_reader(wait=False) for _ in range(3)]
+        wait_until(lambda: self.n_waiting() == 3, "all three wait")
+        self.assertEqual(self.database.value(
+            "SELECT to_regnamespace('stream_broadcast') IS NULL"), "t")
+        holder.communicate("")
         for box in boxes:
             box.wait_ready()
+        self.assertEqual(sum(len(box.log_lines("event=migration"))
+                             for box in boxes), 1)
         self.assertEqual(self.rows("migration"), 1)
         self.assertEqual(self.rows("instance"), 3)
         self.store(boxes[0], ID % 1, b"one")
         self.assert_stored(boxes[2], ID % 1, b"one")
+
+    LOCK = "1396786499, 0"      # of who migrates
+
+    def hold_migrations(self):
+        """A session that keeps every reader from it until its input ends."""
+        holder = subprocess.Popen(
+            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        holder.stdin.write(f"SELECT pg_advisory_lock({self.LOCK}) IS NULL;\n")
+        holder.stdin.flush()
+        self.assertEqual(holder.stdout.readline(), "f\n")
+        return holder
+
+    def n_waiting(self):
+        return int(self.database.value(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = "
+            "database WHERE locktype = 'advisory' AND NOT granted AND "
+            f"(classid, objid) = ({self.LOCK}) AND datname = "
+            "current_database()"))
 
     def test_a_first_migration_that_failed_is_made_again(self):
         """As where pg_trgm is not installed yet."""
