@@ -730,6 +730,27 @@ class Settings(Scenario):
                                 "PORT": f":{program.port}"}
             program.restart().wait_live()
 
+    def test_our_own_variable_comes_before_port(self):
+        other = self.dead_port()
+        self.reader(PORT=f":{other}")
+        self.broadcaster([f"127.0.0.1:{self.dead_port()}"], PORT=f":{other}")
+        with self.assertRaises(ConnectionRefusedError):
+            get(other, "/healthz")
+
+    def test_a_reader_finds_its_database_by_flags(self):
+        env = postgres.shared().create_database().env()
+        words = [("-postgres-user", env.pop("DB_USER")),
+                 ("-postgres-password", env.pop("DB_PASSWORD")),
+                 ("-postgres-host", env.pop("DB_HOST"))]
+        for i, args in enumerate(([w for pair in words for w in pair],
+                                  [f"-{name}={value}" for name, value in words])):
+            box = self.reader(args=args, READER_STORE="postgres",
+                              READER_FILE_DIR=None, **env)
+            answer = fetch(box.port, "PUT", f"/objects/{ID % i}", body=b"one")
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(commit(box, ID % i, b"one").status, 201)
+            self.assert_stored(box, ID % i, b"one")
+
     def test_the_reader_takes_the_flags_of_the_database(self):
         for args in (["-postgres-user", "u", "-postgres-password", "p",
                       "-postgres-host", "h"],
