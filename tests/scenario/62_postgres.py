@@ -1008,12 +1008,15 @@ class Hosts(PgScenario):
 
     def test_a_socket_that_is_silent_is_not_overruled_by_an_address(self):
         port = self.database.env()["DB_PORT"]
+        # Neither a socket's path nor what is said of it can be long.
+        folder = tempfile.mkdtemp(prefix="silent-")
+        self.addCleanup(shutil.rmtree, folder)
         with socket.socket(socket.AF_UNIX) as silent:
-            silent.bind(str(self.folder / f".s.PGSQL.{port}"))
+            silent.bind(f"{folder}/.s.PGSQL.{port}")
             silent.listen(64)
             for hosts, words in (
-                    (self.folder, ("did not answer", str(self.folder))),
-                    (f"127.0.0.2,{self.folder}", ("127.0.0.2", "refused"))):
+                    (folder, ("did not answer", folder[:80])),
+                    (f"127.0.0.2,{folder}", ("127.0.0.2", "refused"))):
                 self.expect_refusal(*words, DB_HOST=hosts,
                                     PGHOSTADDR="127.0.0.1", PGSSLMODE="disable",
                                     READER_DB_CONNECT_TIMEOUT_MS=300)
