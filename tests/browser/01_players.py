@@ -1,10 +1,12 @@
 """Real players on /media, through nginx: Chromium, ffprobe, curl and wget."""
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 
-from client import Curl, get
+from client import Curl, get, wait_until
 from harness import ROOT, Scenario, sha256
 from topology import Topology
 
@@ -123,20 +125,27 @@ class Players(Scenario):
 
     def test_wget_downloads_while_the_instances_are_killed(self):
         """wget asks for the rest when a connection breaks, as players do."""
-        path = self.folder / "slow"
+        path, log = self.folder / "slow", self.folder / "wget.log"
         wget = subprocess.Popen(
-            ["wget", "-q", "--no-proxy", "--limit-rate=10m", "--tries=20",
-             "--waitretry=1", "--retry-on-http-error=502,503", "-O", str(path),
-             self.url])
+            ["wget", "-o", str(log), "--progress=dot:giga", "--no-proxy",
+             "--limit-rate=10m", "--tries=20", "--waitretry=1",
+             "--retry-on-http-error=502,503", "-O", str(path), self.url],
+            env={**os.environ, "LC_ALL": "C"})
         try:
+            wait_until(lambda: path.exists() and path.stat().st_size > 0,
+                       "bytes come")
+            wget.send_signal(signal.SIGSTOP)    # it cannot be done before
             for broadcaster in self.topology.broadcasters:
                 broadcaster.kill()
                 broadcaster.restart().wait_ready()
                 self.assertEqual(get(self.topology.front.port,
                                      "/readyz").status, 200)
+            wget.send_signal(signal.SIGCONT)
             self.assertEqual(wget.wait(120), 0)
         finally:
             wget.kill()
             wget.wait()
+        self.assertRegex(log.read_text(), r"(closed|error) at byte [1-9]")
+        self.assertIn("206 Partial Content", log.read_text())
         self.assertEqual(sha256(path.read_bytes()),
                          sha256(self.video.read_bytes()))
