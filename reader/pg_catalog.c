@@ -383,6 +383,13 @@ static void add_rows(struct listing *l)
 #define SIMILAR_MAX "20000"
 
 /*
+ * Never 1, whatever pg_trgm says: to it the order of the words and what stands
+ * between them is nothing, but only what contains the query has the score 1, and
+ * no page looks for that behind something similar.
+ */
+#define SIMILARITY "least(word_similarity(" QUERY ", search), 0.99::real)"
+
+/*
  * The same by relevance. What contains the query comes first, and often is all
  * that a page needs; only then is the question asked what is similar.
  */
@@ -396,8 +403,7 @@ static void add_ranked_rows(struct listing *l)
 	add(l, ") AS o WHERE true");
 	add_position(l);
 	add_order(l);
-	add(l, "), alike AS (SELECT *, word_similarity(" QUERY ", search) AS "
-	       "score FROM fit WHERE search %> " QUERY " AND search NOT LIKE "
+	add(l, "), alike AS (SELECT *, " SIMILARITY " AS score FROM fit WHERE search %> " QUERY " AND search NOT LIKE "
 	       PATTERN);
 	add_number(l, " AND (SELECT count(*) FROM exact) < $?::bigint",
 		   (int64_t)l->list->limit + 1);

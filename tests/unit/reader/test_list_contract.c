@@ -135,6 +135,18 @@ START_TEST(a_query_looks_in_title_and_creator_too)
 }
 END_TEST
 
+static void store_named(unsigned int number, const char *name)
+{
+	struct object object = make_object(number);
+	struct sink *sink;
+
+	snprintf(object.name, sizeof(object.name), "%s", name);
+	sink = open_object(&object);
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+}
+
 /* Objects whose names and sizes come in another order than their ids. */
 static void store_mixed(unsigned int n)
 {
@@ -159,6 +171,7 @@ static enum err_code next_page(void)
 				   .descending = list.descending,
 				   .limit = list.limit };
 
+	memcpy(next.query, list.query, sizeof(next.query));
 	if (list.n_rows > 0) {
 		memcpy(next.after, list.rows[list.n_rows - 1].id,
 		       sizeof(next.after));
@@ -222,6 +235,52 @@ START_TEST(every_order_has_its_pages_in_both_directions)
 			};
 			walk(23);
 		}
+}
+END_TEST
+
+/* Pages of every size say what the whole list does, in its order. */
+static void walk_by_relevance(const char *query, size_t n)
+{
+	char wanted[16][UUID_TEXT_SIZE];
+	size_t seen;
+
+	list_sort = STORE_BY_RELEVANCE;
+	MUST(list_page(query, "", STORE_LIST_MAX));
+	ck_assert_uint_eq(list.n_rows, n);
+	for (size_t i = 0; i < n; i++)
+		memcpy(wanted[i], list.rows[i].id, sizeof(wanted[i]));
+	for (size_t limit = 1; limit <= n; limit++) {
+		MUST(list_page(query, "", limit));
+		for (seen = 0;; MUST(next_page())) {
+			for (size_t i = 0; i < list.n_rows; i++)
+				ck_assert_str_eq(list.rows[i].id,
+						 wanted[seen++]);
+			if (!list.more)
+				break;
+		}
+		ck_assert_uint_eq(seen, n);
+	}
+}
+
+/* To pg_trgm all of these have the same words. */
+START_TEST(what_contains_the_query_comes_before_other_orders_of_its_words)
+{
+	static const char *const names[] = {
+		"Davis, Miles", "Miles Davis 1", "Miles Davis 2", "miles davis",
+		"MILES DAVIS",	"Davis Miles",
+	};
+	size_t n;
+
+	use(_i);
+	for (unsigned int i = 0; i < 6; i++)
+		store_named(i, names[i]);
+	list_sort = STORE_BY_RELEVANCE;
+	MUST(list_page("Miles Davis", "", 10));
+	n = list.ranked ? 6 : 4;
+	ck_assert_uint_eq(list.n_rows, n);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(!list.scores || list.scores[i] == 1.0, i < 4);
+	walk_by_relevance("Miles Davis", n);
 }
 END_TEST
 
@@ -295,6 +354,7 @@ END_TEST
 	X(a_query_goes_on_behind_a_row_of_another_store) \
 	X(a_query_that_matches_says_where_it_ends) \
 	X(a_query_looks_in_title_and_creator_too) \
+	X(what_contains_the_query_comes_before_other_orders_of_its_words) \
 	X(every_order_has_its_pages_in_both_directions) \
 	X(filters_select_by_type_size_and_time) \
 	X(times_are_from_the_first_until_before_the_second)
