@@ -303,10 +303,11 @@ SEARCH = """SELECT key, id::text, name, content_type, size, sha256,
  (extract(epoch FROM created_at) * 1000)::bigint, title, creator, metadata::text,
  score, (-o.score)::text FROM (
  WITH fit AS NOT MATERIALIZED (SELECT * FROM object WHERE state = 3),
- exact AS MATERIALIZED (SELECT * FROM (SELECT *, 1::real AS score FROM fit
- WHERE search LIKE '%{q}%') AS o WHERE true ORDER BY -o.score, o.id LIMIT 101),
+ exact AS MATERIALIZED (SELECT *, 1::real AS score FROM fit
+ WHERE search LIKE '%{q}%' ORDER BY id LIMIT 101),
  alike AS (SELECT *, least(word_similarity('{q}', search), 0.99::real) AS score
- FROM fit WHERE search %> '{q}' AND search NOT LIKE '%{q}%'
+ FROM fit WHERE '{q}' ~ '[[:alnum:]]{{3}}' AND show_trgm('{q}') <> '{{}}'
+ AND search %> '{q}' AND NOT search LIKE '%{q}%'
  AND (SELECT count(*) FROM exact) < 101 LIMIT 20000)
  SELECT * FROM exact UNION ALL SELECT * FROM alike) AS o
  ORDER BY -o.score, o.id LIMIT 101"""

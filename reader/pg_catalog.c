@@ -5,12 +5,12 @@
  * asked for goes into parameters, always. Parameters are numbered in the order in
  * which the fragments are added.
  */
+#include "reader/list_order.h"
 #include "reader/pg_schema.h"
 #include "reader/pg_store.h"
 
 #include "common/utf8.h"
 
-#include <ctype.h>
 #include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -238,38 +238,33 @@ static void make_pattern(struct listing *l)
 	*at = '\0';
 }
 
-/* The index finds a part only by whole trigrams of it: three letters in a row. */
-static bool has_trigram(const char *query)
-{
-	size_t run = 0;
-
-	for (; *query && run < 3; query++)
-		run = isalnum((unsigned char)*query) ||
-				      (unsigned char)*query >= 0x80
-			      ? run + 1 : 0;
-	return run >= 3;
-}
-
 /*
  * Parameters 1 and 2 are the query and its pattern. lower() is the database's, as
- * for the column. Words with mistakes come by similarity (%>), parts by LIKE, both
- * through the trigram index.
+ * for the column.
  */
 #define QUERY "lower($1::text)"
 #define PATTERN "lower($2::text)"
+
+/*
+ * What contains the query. Three letters or digits in a row are a trigram, and
+ * the index finds rows by it; what has none is compared with one row after the
+ * other, in the order of the page until that is full.
+ */
+#define CONTAINS "search LIKE " PATTERN
+
+/*
+ * What is similar to it: words with mistakes, through the index. Not asked of
+ * what the index cannot serve, as each row would take ten times as long as
+ * CONTAINS. What a letter is depends on the locale, so that the database says it,
+ * while it plans: then IS_WORDY is a constant.
+ */
+#define IS_WORDY QUERY " ~ '[[:alnum:]]{3}' AND show_trgm(" QUERY ") <> '{}'"
+#define SIMILAR IS_WORDY " AND search %> " QUERY
 
 static void add_query(struct listing *l)
 {
 	l->texts[l->n_params++] = l->query;
 	l->texts[l->n_params++] = l->pattern;
-}
-
-/* What contains the query. */
-static void add_contains(struct listing *l)
-{
-	add(l, "search LIKE " PATTERN);
-	if (!has_trigram(l->query))
-		add(l, " AND search %> " QUERY);
 }
 
 static void add_filters(struct listing *l)
@@ -323,6 +318,12 @@ static bool is_descending(const struct store_list *list)
 	return list->descending && order_of(list) != STORE_BY_RELEVANCE;
 }
 
+/* One more than the page takes: then there is a next one. */
+static void add_limit(struct listing *l)
+{
+	add_number(l, " LIMIT $?::bigint", (int64_t)l->list->limit + 1);
+}
+
 /* Behind the last row of the page before. */
 static void add_position(struct listing *l)
 {
@@ -357,7 +358,7 @@ static void add_order(struct listing *l)
 	}
 	add(l, "o.id");
 	add(l, direction);
-	add_number(l, " LIMIT $?::bigint", (int64_t)l->list->limit + 1);
+	add_limit(l);
 }
 
 /*
@@ -367,11 +368,8 @@ static void add_order(struct listing *l)
 static void add_rows(struct listing *l)
 {
 	add(l, "SELECT *, 1::real AS score FROM object WHERE state = 3");
-	if (l->n_params > 0) {
-		add(l, " AND (search %> " QUERY " OR (");
-		add_contains(l);
-		add(l, "))");
-	}
+	if (l->n_params > 0)
+		add(l, " AND (" CONTAINS " OR (" SIMILAR "))");
 	add_filters(l);
 }
 
@@ -390,6 +388,21 @@ static void add_rows(struct listing *l)
 #define SIMILARITY "least(word_similarity(" QUERY ", search), 0.99::real)"
 
 /*
+ * A page of what contains the query. Its position is that of the id alone, so
+ * that the index by id begins there.
+ */
+static void add_exact_rows(struct listing *l)
+{
+	add(l, "SELECT *, 1::real AS score FROM fit WHERE " CONTAINS);
+	if (list_is_over(l->list))
+		add(l, " AND false");
+	else if (l->list->after[0])
+		add_text(l, " AND id > $?::uuid", l->list->after);
+	add(l, " ORDER BY id");
+	add_limit(l);
+}
+
+/*
  * The same by relevance. What contains the query comes first, and often is all
  * that a page needs; only then is the question asked what is similar.
  */
@@ -397,14 +410,10 @@ static void add_ranked_rows(struct listing *l)
 {
 	add(l, "WITH fit AS NOT MATERIALIZED (SELECT * FROM object WHERE state = 3");
 	add_filters(l);
-	add(l, "), exact AS MATERIALIZED (SELECT * FROM (SELECT *, 1::real AS "
-	       "score FROM fit WHERE ");
-	add_contains(l);
-	add(l, ") AS o WHERE true");
-	add_position(l);
-	add_order(l);
-	add(l, "), alike AS (SELECT *, " SIMILARITY " AS score FROM fit WHERE search %> " QUERY " AND search NOT LIKE "
-	       PATTERN);
+	add(l, "), exact AS MATERIALIZED (");
+	add_exact_rows(l);
+	add(l, "), alike AS (SELECT *, " SIMILARITY " AS score FROM fit WHERE "
+	       SIMILAR " AND NOT " CONTAINS);
 	add_number(l, " AND (SELECT count(*) FROM exact) < $?::bigint",
 		   (int64_t)l->list->limit + 1);
 	add(l, " LIMIT " SIMILAR_MAX

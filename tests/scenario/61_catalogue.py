@@ -700,6 +700,70 @@ class ListsOfPostgres(Lists):
                 "READER_FILE_DIR": None}
 
 
+class PlansOfPostgres(Scenario):
+    """What the database does for a search, as it says itself."""
+
+    def setUp(self):
+        super().setUp()
+        server = postgres.Cluster(track_activity_query_size=16384).start()
+        self.addCleanup(server.remove)
+        self.database = server.create_database()
+        self.box = self.reader(READER_STORE="postgres", READER_FILE_DIR=None,
+                               **self.database.env())
+        self.database.query(
+            "INSERT INTO stream_broadcast.object (id, state, owner, name, "
+            "content_type, size) SELECT gen_random_uuid(), 3, 0, 'track ' || "
+            "md5(i::text) || ' in green', 'audio/mpeg', i "
+            "FROM generate_series(1, 20000) AS i; "
+            "ANALYZE stream_broadcast.object")
+
+    def ask(self, **query):
+        answer = get(self.box.port,
+                     "/objects?" + urllib.parse.urlencode(query))
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json()
+
+    def plan(self, q, **query):
+        """Of what the reader asks the database for that page."""
+        self.ask(q=q, **query)
+        sql = self.database.value(
+            "SELECT query FROM pg_stat_activity WHERE query LIKE "
+            f"'SELECT key,%search LIKE%' AND datname = '{self.database.name}' "
+            "ORDER BY query_start DESC LIMIT 1")
+        values = {1: q, 2: f"%{q}%"}
+        some = {"uuid": ID % 1, "real": "-1", "bigint": "101", "text": "1"}
+        for number, kind in re.findall(r"\$(\d+)::(\w+)", sql):
+            values.setdefault(int(number), some[kind])
+        given = ", ".join(f"'{values[n]}'" for n in sorted(values))
+        rows = self.database.query(
+            "SET search_path = stream_broadcast, public; "
+            f"PREPARE asked AS {sql}; EXPLAIN EXECUTE asked ({given})")
+        return "\n".join(line for [line] in rows)
+
+    def test_what_has_three_letters_in_a_row_goes_through_the_index(self):
+        for q in ("1a2b", "green 1a2b", "日本の"):
+            for sort in ("relevance", "id", "name"):
+                plan = self.plan(q, sort=sort)
+                self.assertIn("object_search", plan, (q, sort))
+                self.assertIn("%>", plan, (q, sort))
+                self.assertNotIn("Seq Scan", plan, (q, sort))
+
+    def test_no_row_is_compared_with_what_nothing_can_be_similar_to(self):
+        for q in ("日本", "éa", "\U0001F3B5", " ", "!!!", "in", "C++", "1 2 3"):
+            for sort in ("relevance", "id", "name"):
+                self.assertNotIn("%>", self.plan(q, sort=sort), (q, sort))
+
+    def test_what_the_index_cannot_serve_is_read_in_the_order_of_the_page(self):
+        for sort, index in (("relevance", "id"), ("id", "id"),
+                            ("name", "name"), ("size", "size")):
+            first = self.plan("in", sort=sort, limit=100)
+            after = self.ask(q="in", sort=sort, limit=100)["next"]
+            second = self.plan("in", sort=sort, limit=100, after=after)
+            for plan in (first, second):
+                self.assertIn(f"Index Scan using object_{index}", plan)
+            self.assertRegex(second, r"Index Cond: .*\bid\b.* > ")
+
+
 class Settings(Scenario):
     """StreamX's flags and environment."""
 

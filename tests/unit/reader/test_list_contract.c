@@ -284,6 +284,38 @@ START_TEST(what_contains_the_query_comes_before_other_orders_of_its_words)
 }
 END_TEST
 
+/* Too short for a database's index of trigrams, or no letters at all. */
+START_TEST(whatever_contains_the_query_is_found)
+{
+	static const char *const names[] = {
+		"Blue in Green",     "Rain", "50% off", "snake_case",
+		"C++ Primer",	     "back\\slash", "It's (3)", "日本の歌",
+		"\xf0\x9f\x8e\xb5 !!! Größe",
+	};
+	static const struct {
+		const char *query;
+		size_t n;
+	} cases[] = {
+		{ "in", 2 }, { "UE", 1 },  { "e i", 1 },  { "0% o", 1 },
+		{ "%", 1 },  { "_", 1 },   { "++", 1 },   { "\\", 1 },
+		{ "'", 1 },  { "(", 1 },   { "3", 1 },    { "!!!", 1 },
+		{ "r", 4 },  { "日本", 1 }, { "öß", 1 },   { "zz", 0 },
+		{ "?", 0 },  { "\xf0\x9f\x8e\xb5", 1 },
+	};
+
+	use(_i);
+	for (unsigned int i = 0; i < 9; i++)
+		store_named(i, names[i]);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		list_sort = STORE_BY_NAME;
+		MUST(list_page(cases[i].query, "", 10));
+		ck_assert_msg(list.n_rows == cases[i].n, "%s: %zu",
+			      cases[i].query, list.n_rows);
+		walk_by_relevance(cases[i].query, cases[i].n);
+	}
+}
+END_TEST
+
 static size_t count_found(struct store_list wanted)
 {
 	free(list.rows);
@@ -355,6 +387,7 @@ END_TEST
 	X(a_query_that_matches_says_where_it_ends) \
 	X(a_query_looks_in_title_and_creator_too) \
 	X(what_contains_the_query_comes_before_other_orders_of_its_words) \
+	X(whatever_contains_the_query_is_found) \
 	X(every_order_has_its_pages_in_both_directions) \
 	X(filters_select_by_type_size_and_time) \
 	X(times_are_from_the_first_until_before_the_second)
