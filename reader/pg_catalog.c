@@ -267,17 +267,20 @@ static void add_query(struct listing *l)
 	l->texts[l->n_params++] = l->pattern;
 }
 
+/* Without its parameters and the blanks before them. */
+#define MEDIA_TYPE "lower(btrim(split_part(content_type, ';', 1), E' \\t'))"
+
 static void add_filters(struct listing *l)
 {
 	struct store_list *list = l->list;
 	size_t n = strlen(list->content_type);
 
 	if (n > 0 && list->content_type[n - 1] == '/')
-		add_text(l, " AND starts_with(lower(content_type), "
+		add_text(l, " AND starts_with(" MEDIA_TYPE ", "
 			    "lower($?::text))", list->content_type);
 	else if (n > 0)
-		add_text(l, " AND lower(split_part(content_type, ';', 1)) = "
-			    "lower($?::text)", list->content_type);
+		add_text(l, " AND " MEDIA_TYPE " = lower($?::text)",
+			 list->content_type);
 	if (list->from_ms)
 		add_number(l, " AND created_at >= to_timestamp($?::bigint / "
 			      "1000.0)", (int64_t)list->from_ms);

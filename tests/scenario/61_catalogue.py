@@ -572,7 +572,7 @@ class Lists(Scenario):
         self.add(1, size=1, mime="audio/mpeg")
         self.add(2, size=10, mime="Audio/FLAC; rate=44100")
         self.add(3, size=100, mime="audiobook/x")
-        self.add(4, size=1000, mime="text/plain")
+        self.add(4, size=1000, mime="text/plain ;charset=utf-8")
         self.assertEqual(self.numbers(type="audio/*"), [1, 2])
         self.assertEqual(self.numbers(type="audio/flac"), [2])
         self.assertEqual(self.numbers(type="TEXT/plain"), [4])

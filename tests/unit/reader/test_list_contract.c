@@ -150,13 +150,16 @@ static void store_named(unsigned int number, const char *name)
 /* Objects whose names and sizes come in another order than their ids. */
 static void store_mixed(unsigned int n)
 {
+	static const char *const types[] = { "Audio/Y; a=b", "audio/x",
+					     "Audio/Y \t;a=b", "audio/x" };
+
 	for (unsigned int i = 0; i < n; i++) {
 		struct object object = make_object(i);
 		struct sink *sink;
 
 		snprintf(object.name, sizeof(object.name), "n%u", i * 7 % 5);
 		snprintf(object.content_type, sizeof(object.content_type),
-			 i % 2 ? "audio/x" : "Audio/Y; a=b");
+			 "%s", types[i % 4]);
 		sink = open_object(&object);
 		MUST(write_bytes(sink, "0123456789", 1 + i * 3 % 10));
 		MUST(CALL(sink_stage, sink));
