@@ -68,7 +68,7 @@ struct media_end {
 /*
  * Take up to `limit` rows (a few more if one id has several contents) off the
  * pages. An array of new objects: the row, and "copies", the names of the readers
- * that hold it. NULL when out of memory.
+ * whose pages have it. NULL when out of memory.
  */
 json_t *media_merge(struct media_page *pages, size_t n_pages,
 		    struct media_order_by by, size_t limit,

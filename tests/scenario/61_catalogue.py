@@ -764,6 +764,24 @@ class PlansOfPostgres(Scenario):
             self.assertRegex(second, r"Index Cond: .*\bid\b.* > ")
 
 
+class SearchOfUnlikeStores(Scenario):
+    """A file and a postgres reader behind one broadcaster."""
+
+    def test_copies_are_the_readers_that_found_it(self):
+        plain = self.reader()
+        ranked = self.reader(READER_STORE="postgres", READER_FILE_DIR=None,
+                             **postgres.shared().create_database().env())
+        front = self.broadcaster([plain, ranked])
+        answer = self.put(front, b"x", metadata_field(title="milse davis"))
+        self.assertEqual(answer.status, 201, answer)
+        both = [plain.name, ranked.name]
+        for query, copies in (("", both), ("?q=milse", both), ("?q=e", both),
+                              ("?q=miles", [ranked.name])):
+            answer = get(front.port, "/media" + query)
+            self.assertEqual([row["copies"] for row in answer.json()["media"]],
+                             [copies], query)
+
+
 class Settings(Scenario):
     """StreamX's flags and environment."""
 
