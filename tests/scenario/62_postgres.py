@@ -291,13 +291,15 @@ class Api(PgScenario):
         self.assertEqual(names("100%25_s"), ["100%_sure.txt"])
         self.assertEqual(names("NA%C3%8FVE"), ["naïve.txt"])
         self.assertEqual(names("zzzz"), [])
-        for hostile in ("'%20OR%201=1--", "%25", "_", "%5C", "%27;DROP%20TABLE"
+        for hostile in ("'%20OR%201=1--", "%25a", "_%25", "%5C", "%27;DROP%20TABLE"
                         "%20object;--", "$9", "%24%24", "%EF%BF%BD",
                         "naive%27%20OR%20%27x%27%20LIKE%20%27", "%25%25%25",
                         "___", "%5C%5C%5C", "%25%27%20--"):
             for sort in ("relevance", "name"):
                 self.assertEqual(names(f"{hostile}&sort={sort}"), [], hostile)
-        self.assertEqual(names("$1"), ["100%_sure.txt"])     # similar: 1, 100
+        for part in ("%25", "_", "%25_", "$1"):
+            self.assertEqual(names(part),
+                             [] if part == "$1" else ["100%_sure.txt"], part)
         self.assertEqual(get(box.port, "/objects?q=%00").status, 400)
         self.assertEqual(len(box.objects()), 4)
 
@@ -312,8 +314,8 @@ class Api(PgScenario):
             answer = commit(box, ID % i, b"x", f"Upload-Metadata: title {text}")
             self.assertEqual(answer.status, 201, answer)
         for query, found in (("100%25_s", [0]), ("abc_d", [2, 4]),
-                             ("bc_de", [2, 4]), ("abc%5Cd", [4, 2]),
-                             ("bc%5Cde", [4, 2]), ("bcy%25ef", [])):
+                             ("bc_de", [2]), ("abc%5Cd", [4, 2]),
+                             ("bc%5Cde", [4]), ("bcy%25ef", [])):
             for sort, wanted in (("relevance", found), ("id", sorted(found)),
                                  ("name", sorted(found))):
                 answer = get(box.port, f"/objects?q={query}&sort={sort}")
