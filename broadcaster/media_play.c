@@ -32,7 +32,7 @@ struct playback {
 	uint64_t received, sent;	/* content bytes */
 	uint64_t gained;		/* `received` when the source was found */
 	uint64_t quiet_since_ms;	/* the source could send, but has not */
-	uint64_t lost_ms;		/* when the last source failed */
+	uint64_t lost_ms;		/* when content last broke off */
 	uint64_t retry_ms;		/* when readers are asked again; 0: not */
 	uint64_t started_ms;
 	unsigned int n_failovers;
@@ -329,6 +329,8 @@ static void in_vain(struct playback *p)
 
 	if (!p->is_begun) {
 		refuse(p);
+	} else if (http_has_client_closed(p->job.x)) {
+		http_abort(p->job.x);
 	} else if (quest_may_exist(p->quest) &&
 		   now_ms(p) - p->lost_ms <
 			   p->job.front->settings->connect_timeout_ms) {
@@ -365,24 +367,38 @@ static void search(struct playback *p)
 
 /* ---- content --------------------------------------------------------------- */
 
-static void lose_source(struct playback *p, const struct err *err)
+/* All readers are asked from here on, `failed` last. */
+static void ask_for_rest(struct playback *p, unsigned int failed)
 {
-	unsigned int failed = (unsigned int)(p->source - p->quest->seats);
-	struct err no_memory = ERR_INIT;
+	struct err err = ERR_INIT;
 
-	err_set(&p->why, err->code, "%s: %.100s", p->source_name, err->text);
-	quest_fail(p->source, err);
-	if (p->received > p->gained || !p->lost_ms)
-		p->lost_ms = now_ms(p);
-	p->source = NULL;
-	p->is_held = false;
+	p->lost_ms = now_ms(p);
 	if (format_resumption(p)) {
 		quest_begin(p->quest, p->conditions, failed);
 		wake(p);
 		return;
 	}
-	err_set(&no_memory, ERR_MEMORY, "out of memory");
-	give_up(p, &no_memory);
+	err_set(&err, ERR_MEMORY, "out of memory");
+	give_up(p, &err);
+}
+
+/*
+ * One that has brought nothing, as with a damaged copy, is not asked again before
+ * all others were: the search goes on where it was, and is in vain at its end.
+ */
+static void lose_source(struct playback *p, const struct err *err)
+{
+	unsigned int failed = (unsigned int)(p->source - p->quest->seats);
+	bool has_gained = p->received > p->gained || !p->lost_ms;
+
+	err_set(&p->why, err->code, "%s: %.100s", p->source_name, err->text);
+	quest_fail(p->source, err);
+	p->source = NULL;
+	p->is_held = false;
+	if (has_gained)
+		ask_for_rest(p, failed);
+	else
+		wake(p);
 }
 
 /* Stop at full, go on at half: the source is idle in between, not quiet. */

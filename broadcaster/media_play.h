@@ -14,7 +14,9 @@
  * ring is full the reader is not read from until it is half empty. Resuming: the
  * source has failed or stalled; what the ring still holds goes on flowing while
  * others are asked for exactly the bytes that are missing, of the same digest.
- * Only when none can go on the connection is cut, before the promised length.
+ * When all were asked and none has brought a byte, they are asked once more a
+ * little later, for BROADCASTER_CONNECT_TIMEOUT_MS in all and while the client is
+ * there; then the connection is cut, before the promised length.
  */
 #ifndef BROADCASTER_MEDIA_PLAY_H
 #define BROADCASTER_MEDIA_PLAY_H

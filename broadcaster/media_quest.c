@@ -152,7 +152,7 @@ static bool look(struct quest *q, struct quest_seat *seat,
 	return false;
 }
 
-/* The others were only slow: they may be asked another time. */
+/* The others were only slow: they are asked if what was found fails. */
 static void keep_only(struct quest *q, const struct quest_seat *found)
 {
 	for (unsigned int i = 0; i < q->n; i++) {
@@ -163,6 +163,7 @@ static void keep_only(struct quest *q, const struct quest_seat *found)
 		seat->outcome = QUEST_NEW;
 		ask_close(&seat->ask);
 	}
+	q->next = 0;
 }
 
 /* ---- asking -------------------------------------------------------------- */

@@ -8,8 +8,10 @@
  * the others are hung up.
  *
  * Calling sequence: quest_new(); quest_begin(), then quest_step() after each
- * wake(owner) and at each quest_deadline(), until it no longer says QUEST_MORE;
- * quest_begin() again to look for another reader later.
+ * wake(owner) and at each quest_deadline(), until it no longer says QUEST_MORE.
+ * When the one that was found fails, quest_fail(), and quest_step() goes on with
+ * those that have neither failed nor said that they do not hold it; quest_begin()
+ * again to ask the failed ones as well.
  */
 #ifndef BROADCASTER_MEDIA_QUEST_H
 #define BROADCASTER_MEDIA_QUEST_H

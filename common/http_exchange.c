@@ -3,6 +3,7 @@
 #include "common/digest.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -213,6 +214,13 @@ struct http1_conditions http_request_conditions(const struct http_exchange *x)
 const char *http_peer(const struct http_exchange *x)
 {
 	return connection_peer(x->c);
+}
+
+bool http_has_client_closed(const struct http_exchange *x)
+{
+	struct pollfd fd = { .fd = x->c->fd, .events = POLLRDHUP };
+
+	return poll(&fd, 1, 0) > 0;
 }
 
 bool http_has_body(const struct http_exchange *x)

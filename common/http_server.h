@@ -116,6 +116,12 @@ struct http1_conditions http_request_conditions(const struct http_exchange *x);
 /* "203.0.113.9:51234", for logs. Valid until the exchange ends. */
 const char *http_peer(const struct http_exchange *x);
 
+/*
+ * Has the client closed its side? It may still want the answer (a half-close looks
+ * the same), so this is for deciding whether to wait, not whether to send.
+ */
+bool http_has_client_closed(const struct http_exchange *x);
+
 /* Is there a body to come (chunked, or a length above 0)? */
 bool http_has_body(const struct http_exchange *x);
 

@@ -395,6 +395,62 @@ class Failover(Playback):
         with self.assertRaises(Closed):
             client.take(MIB)
 
+    def test_readers_that_break_off_at_the_same_byte_are_given_up(self):
+        data = payload(MIB)
+        broken = in_turn(holder(data, fin_at=300000), holder(data, fin_at=0))
+        self.peers(broken, not_found, BROADCASTER_CONNECT_TIMEOUT_MS=1000)
+        client, _ = self.play()
+        with self.assertRaises(Closed):
+            client.take(MIB)
+        self.line("result=failed")
+        asked = len(self.targets[0].requests("GET"))
+        self.assertLess(asked, 10, "there are pauses between the tries")
+
+    def test_a_player_that_has_left_is_not_kept_for_a_broken_copy(self):
+        data = payload(MIB)
+        broken = in_turn(holder(data, fin_at=300000), holder(data, fin_at=0))
+        self.peers(broken, BROADCASTER_CONNECT_TIMEOUT_MS=60000)
+        client, _ = self.play()
+        self.assertTrue(client.take(300000) == data[:300000])
+        client.close()
+        self.line("result=client_aborted")
+        self.assertEqual(self.front.metric("broadcaster_playbacks_active"), 0)
+
+    def test_who_brings_nothing_is_asked_after_all_others(self):
+        self.assert_goes_on(lambda d: holder(d, fin_at=300000),
+                            lambda d: holder(d, fin_at=0),
+                            lambda d: holder(d, fin_at=0), holder,
+                            failovers=3)
+        self.assertEqual([len(t.requests("GET")) for t in self.targets],
+                         [1, 1, 1, 1])
+
+    def damaged(self, data, n_files):
+        """A copy in a database that lacks a chunk, n files; the object's id."""
+        database = postgres.shared().create_database()
+        self.boxes = [self.reader(**database.env(), READER_STORE="postgres",
+                                  READER_FILE_DIR=None), *self.readers(n_files)]
+        self.front = self.broadcaster(self.boxes,
+                                      BROADCASTER_CONNECT_TIMEOUT_MS=1000)
+        object_id = self.put(self.front, data).data["id"]
+        database.query(
+            "DELETE FROM stream_broadcast.chunk WHERE (object, seq) = (SELECT "
+            "object, max(seq) / 2 FROM stream_broadcast.chunk GROUP BY object)")
+        return object_id
+
+    def test_a_damaged_copy_is_cut_and_the_broadcaster_drains(self):
+        data = payload(8 * MIB)
+        client, _ = self.play(self.damaged(data, n_files=0))
+        with self.assertRaises(Closed):
+            client.take(len(data))
+        self.line("result=failed")
+        self.front.stop()
+
+    def test_a_damaged_copy_is_made_up_for_by_another(self):
+        data = payload(8 * MIB)
+        object_id = self.damaged(data, n_files=1)
+        for _ in self.boxes:    # they take turns
+            self.assertTrue(self.get(object_id).body == data)
+
     @slow("many bytes")
     def test_ranges_are_exact_while_readers_are_killed_in_turn(self):
         data = payload(8 * MIB)
