@@ -246,13 +246,16 @@ static const char *last_component(const char *name)
 	return last;
 }
 
-/* curl --data-binary says form-urlencoded of anything: that is no type. */
+/*
+ * Without a media type the readers look at the content. curl --data-binary says
+ * form-urlencoded of anything: that is none.
+ */
 static void set_type(struct broadcast *b, struct span type)
 {
 	struct span rest = type;
 	struct span essence = span_trim(span_cut(&rest, ';'));
 
-	if (type.len == 0 ||
+	if (!http1_is_media_type(type) ||
 	    span_eq_nocase(essence,
 			   SPAN_LIT("application/x-www-form-urlencoded")) ||
 	    !span_to_string(type, b->info.content_type,

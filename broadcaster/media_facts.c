@@ -98,10 +98,9 @@ static void read_labels(const struct reply *r, struct media_facts *facts)
 	struct span disposition = reply_field(r, "Content-Disposition");
 	struct span modified = reply_field(r, "Last-Modified");
 
-	if (!http1_is_field_value(type) ||
+	if (!http1_is_media_type(type) ||
 	    !span_to_string(type, facts->content_type,
-			    sizeof(facts->content_type)) ||
-	    !facts->content_type[0])
+			    sizeof(facts->content_type)))
 		snprintf(facts->content_type, sizeof(facts->content_type),
 			 "application/octet-stream");
 	if (!http1_is_field_value(modified) ||
@@ -230,6 +229,15 @@ static struct span essence(const char *content_type)
 	return span_trim(span_cut(&rest, ';'));
 }
 
+/*
+ * Where a quoted string ends is told differently by browsers that know quotes of
+ * 'this' kind or no escapes: they could see a list, and show what stands last.
+ */
+static bool is_ambiguous(const char *content_type)
+{
+	return strchr(content_type, ',') && strpbrk(content_type, "'\\");
+}
+
 bool media_is_inline(const char *content_type)
 {
 	static const char *const shown[] = {
@@ -240,7 +248,8 @@ bool media_is_inline(const char *content_type)
 	struct span type = essence(content_type), rest = type;
 	struct span major = span_cut(&rest, '/');
 
-	if (rest.len == 0)
+	if (!http1_is_media_type(span_of(content_type)) ||
+	    is_ambiguous(content_type))
 		return false;
 	if (span_eq_nocase(major, SPAN_LIT("audio")) ||
 	    span_eq_nocase(major, SPAN_LIT("video")))

@@ -23,7 +23,7 @@ struct media_facts {
 	char sha256[DIGEST_HEX_SIZE];	/* "" only with 304, 412 and 416 */
 	uint64_t size;			/* of the object; 0 with 304 and 412 */
 	uint64_t first, length;		/* of the content that follows */
-	char content_type[OBJECT_TYPE_SIZE];
+	char content_type[OBJECT_TYPE_SIZE];	/* always a media type */
 	char modified[CLOCK_HTTP_DATE_SIZE];
 	char name[OBJECT_NAME_SIZE];
 };
@@ -70,7 +70,8 @@ struct media_fields {
 
 /*
  * What browsers may show on their own: audio, video, raster images, PDF. The
- * rest is to be saved, and what could run scripts is put in a sandbox.
+ * rest, and what is not clearly one media type, is to be saved, and put in a
+ * sandbox as it could run scripts.
  */
 bool media_is_inline(const char *content_type);
 

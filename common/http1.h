@@ -239,6 +239,12 @@ bool http1_is_utf8(struct span text);
  */
 int http1_param(struct span value, const char *name, char *buf, size_t size);
 
+/*
+ * Is it one media type, `type "/" subtype` and parameters (RFC 9110, 8.3.1), in
+ * UTF-8? A list is none: browsers would take the last one of it.
+ */
+bool http1_is_media_type(struct span value);
+
 #define HTTP1_DISPOSITION_SIZE 48
 
 /*

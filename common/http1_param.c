@@ -74,6 +74,34 @@ int http1_param_raw(struct span value, const char *name, struct http1_raw *raw)
 	return found;
 }
 
+/* Take 1*tchar off *rest. */
+static bool take_token(struct span *rest)
+{
+	return http1_take(rest, http1_run(*rest, HTTP1_TCHAR)).len > 0;
+}
+
+static bool take_char(struct span *rest, char c)
+{
+	return rest->len > 0 && http1_take(rest, 1).ptr[0] == c;
+}
+
+bool http1_is_media_type(struct span value)
+{
+	struct http1_raw raw;
+	struct span name;
+
+	if (!http1_is_utf8(value) || !take_token(&value) ||
+	    !take_char(&value, '/') || !take_token(&value))
+		return false;
+	http1_skip_ows(&value);
+	if (value.len > 0 && !take_char(&value, ';'))
+		return false;
+	while (value.len > 0)
+		if (!take_param(&value, &name, &raw))
+			return false;
+	return true;
+}
+
 bool http1_unquote(struct http1_raw raw, char *buf, size_t size)
 {
 	size_t used = 0;

@@ -39,7 +39,7 @@ struct multipart {
 	/* the current part; from MULTIPART_PART to MULTIPART_PART_END */
 	char part_name[MULTIPART_MAX_NAME];	/* form field, UTF-8 */
 	char part_filename[MULTIPART_MAX_NAME];	/* "" when it has none */
-	char part_content_type[256];		/* "" when not given */
+	char part_content_type[256];	/* "" when not given or longer */
 	bool part_is_file;	/* a filename parameter stood there */
 	/* the parser's own */
 	int state;

@@ -228,7 +228,7 @@ static const char *print_type(const char *type, char out[OBJECT_TYPE_SIZE])
 {
 	size_t len = 0;
 
-	if (!http1_is_field_value(span_of(type)))
+	if (!http1_is_media_type(span_of(type)))
 		return "application/octet-stream";
 	for (; *type; type++) {
 		char c = *type == '\t' ? ' ' : *type;

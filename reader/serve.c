@@ -55,8 +55,8 @@ static void describe(struct description *d, const struct object *object)
 		http1_content_disposition("attachment", object->name,
 					  d->disposition,
 					  sizeof(d->disposition));
-	/* Files written by other programs may hold anything. */
-	d->content_type = http1_is_field_value(span_of(object->content_type))
+	/* Older releases and other programs may have stored anything. */
+	d->content_type = http1_is_media_type(span_of(object->content_type))
 				  ? object->content_type
 				  : "application/octet-stream";
 	add_field(d, "ETag", d->etag);

@@ -1,21 +1,15 @@
 #include "reader/upload_head.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
-int object_set_type(struct object *object, struct span type, struct err *err)
+void object_set_type(struct object *object, struct span type)
 {
-	if (type.len == 0)
-		type = SPAN_LIT("application/octet-stream");
-	/* A field value may have bytes of no known encoding (RFC 9110, 5.5). */
-	if (!http1_is_utf8(type))
-		return err_set(err, ERR_CLIENT,
-			       "the content type is not UTF-8");
-	if (!span_to_string(type, object->content_type,
+	if (!http1_is_media_type(type) ||
+	    !span_to_string(type, object->content_type,
 			    sizeof(object->content_type)))
-		return err_set(err, ERR_CLIENT,
-			       "the content type is longer than %u bytes",
-			       OBJECT_TYPE_SIZE - 1);
-	return 0;
+		snprintf(object->content_type, sizeof(object->content_type),
+			 "application/octet-stream");
 }
 
 static int read_name(struct object *object, struct http_exchange *x,
@@ -110,10 +104,9 @@ int upload_head_of_put(struct upload_head *head, struct http_exchange *x,
 	if (http_request_field(x, "Content-Encoding").ptr)
 		return err_set_status(err, 415,
 				      "Content-Encoding is not supported");
-	if (read_common(head, x, id, max_bytes, err) < 0 ||
-	    object_set_type(&head->object,
-			    http_request_field(x, "Content-Type"), err) < 0)
+	if (read_common(head, x, id, max_bytes, err) < 0)
 		return -1;
+	object_set_type(&head->object, http_request_field(x, "Content-Type"));
 	return add_digests(head, http_request_field(x, "Repr-Digest"),
 			   http_request_field(x, "Content-Digest"), err);
 }
@@ -134,7 +127,7 @@ int upload_head_of_patch(struct upload_head *head, struct http_exchange *x,
 		return -1;
 	/* The object's size is not the length of one piece of it. */
 	head->object.size = OBJECT_SIZE_UNKNOWN;
-	return object_set_type(&head->object,
-			       http_request_field(x, "Upload-Content-Type"),
-			       err);
+	object_set_type(&head->object,
+			http_request_field(x, "Upload-Content-Type"));
+	return 0;
 }

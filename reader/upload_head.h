@@ -16,7 +16,7 @@ struct upload_head {
 
 /*
  * Read a PUT's head: name from Content-Disposition, type from Content-Type
- * (application/octet-stream when not given), the digest of Repr-Digest or
+ * (see object_set_type()), the digest of Repr-Digest or
  * Content-Digest (RFC 9530). -1: 400, 411 without a framing, 413 over
  * `max_bytes`.
  */
@@ -41,8 +41,10 @@ int upload_head_add_trailers(struct upload_head *head,
 			     const struct http1_trailers *trailers,
 			     struct err *err) MUST_CHECK;
 
-/* Copy a content type; `fallback` when `type` is empty. -1: too long. */
-int object_set_type(struct object *object, struct span type,
-		    struct err *err) MUST_CHECK;
+/*
+ * Copy a content type. What is not a media type (http1_is_media_type()) of less
+ * than OBJECT_TYPE_SIZE bytes counts as none: application/octet-stream.
+ */
+void object_set_type(struct object *object, struct span type);
 
 #endif

@@ -11,7 +11,7 @@ from client import Client, Closed, fetch, get, head, wait_until
 from fault_target import not_found, say
 from harness import Scenario, payload, running_uploads, sha256, slow
 from media_peer import etag_of, holder, in_turn
-from object_api import ID
+from object_api import ID, commit, stage
 
 KIB, MIB = 1 << 10, 1 << 20
 ONE = ID % 1
@@ -240,6 +240,77 @@ class Labels(Playback):
             self.assertTrue(
                 fields["content-disposition"].startswith("attachment"))
             self.assertIn("sandbox", fields["content-security-policy"])
+
+    # The second one of such a list would be shown (Fetch, 3.7).
+    NO_TYPES = ("audio/x, text/html", "video/mp4;,text/html",
+                "image/png;,text/html", "application/pdf;,text/html",
+                "audio", "/", 'video/"x', "audio/é", "audio/x; y",
+                "audio/" + "x" * 250)
+
+    def assert_bytes(self, answer):
+        """It cannot be shown by a browser."""
+        fields = answer.headers
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(fields["content-type"], "application/octet-stream")
+        self.assertTrue(fields["content-disposition"].startswith("attachment"))
+
+    def test_what_is_no_media_type_is_none(self):
+        """Neither in a head nor in a form, nor at a reader itself."""
+        box = self.reader()
+        self.front = self.broadcaster([box])
+        path = self.folder / "file"
+        path.write_bytes(b"\x01")
+        for number, kind in enumerate(self.NO_TYPES):
+            answer = self.put(self.front, b"\x01", f"Content-Type: {kind}")
+            self.assertEqual(answer.status, 201, kind)
+            ids = [answer.data["id"], ID % number]
+            self.assertEqual(stage(box, ID % number, b"\x01",
+                                       f"Content-Type: {kind}").status, 200)
+            self.assertEqual(commit(box, ID % number, b"\x01").status, 201)
+            for port, url in ((self.front.port, "broadcast"),
+                              (box.port, "upload")):
+                done = fetch(port, "POST", f"/{url}",
+                             "Content-Type: multipart/form-data; boundary=b",
+                             body=b'--b\r\nContent-Disposition: form-data; '
+                             b'name="f"; filename="x"\r\nContent-Type: ' +
+                             kind.encode() + b"\r\n\r\n\x01\r\n--b--\r\n")
+                self.assertLess(done.status, 300, (kind, done))
+                data = done.json()["data"]
+                ids.append(data.get("id") or data["objects"][0]["id"])
+            for object_id in ids:
+                self.assertEqual(box.objects()[object_id]["content_type"],
+                                 "application/octet-stream", kind)
+                self.assert_bytes(self.get(object_id))
+                self.assert_bytes(box.content(object_id))
+
+    def test_what_is_no_media_type_is_told_from_its_content(self):
+        object_id = self.store(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(50),
+                               n=1, fields=["Content-Type: image/x, text/html"])
+        self.assertEqual(self.get(object_id).headers["content-type"],
+                         "image/png")
+
+    def test_what_older_releases_stored_is_not_shown(self):
+        """In a database, in a folder; and what any reader says."""
+        database = postgres.shared().create_database()
+        boxes = [self.reader(**database.env(), READER_STORE="postgres",
+                             READER_FILE_DIR=None), self.reader()]
+        for box in boxes:
+            self.assertEqual(stage(box, ONE, b"x").status, 200)
+            self.assertEqual(commit(box, ONE, b"x").status, 201)
+        database.query("UPDATE stream_broadcast.object SET content_type = "
+                       "'audio/x, text/html'")
+        meta, = boxes[1].store.glob("**/meta.json")
+        meta.write_text(meta.read_text().replace("application/octet-stream",
+                                                 "audio/x, text/html"))
+        liar = self.fault(on_other=holder(b"x",
+                                          Content_Type="audio/x, text/html"))
+        for box in (*boxes, liar):
+            self.front = self.broadcaster([box])
+            answer = self.get(ONE)
+            self.assert_bytes(answer)
+            self.assertIn("sandbox", answer.headers["content-security-policy"])
+            if box is not liar:
+                self.assert_bytes(box.content(ONE))
 
     def test_download_makes_an_attachment_of_everything(self):
         fields = self.disposition("video/mp4", query="?download=1")

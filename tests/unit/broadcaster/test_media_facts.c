@@ -206,6 +206,18 @@ START_TEST(going_on_never_takes_another_content)
 }
 END_TEST
 
+START_TEST(what_is_no_media_type_is_bytes)
+{
+	ck_assert_int_eq(read_head(200, ETAG LENGTH(1) "Content-Type: "
+						       "audio/x, text/html\r\n"),
+			 MEDIA_GOOD);
+	ck_assert_str_eq(facts.content_type, "application/octet-stream");
+	ck_assert_int_eq(read_head(200, ETAG LENGTH(1) "Content-Type: audio/x\r\n"),
+			 MEDIA_GOOD);
+	ck_assert_str_eq(facts.content_type, "audio/x");
+}
+END_TEST
+
 START_TEST(only_what_cannot_run_scripts_is_shown)
 {
 	ck_assert(media_is_inline("video/mp4"));
@@ -215,6 +227,14 @@ START_TEST(only_what_cannot_run_scripts_is_shown)
 	ck_assert(!media_is_inline("text/html"));
 	ck_assert(!media_is_inline("text/html; video/mp4"));
 	ck_assert(!media_is_inline("video"));
+	ck_assert(!media_is_inline("audio/x, text/html"));
+	ck_assert(!media_is_inline("video/mp4;,text/html"));
+	ck_assert(!media_is_inline("image/png;,text/html"));
+	ck_assert(!media_is_inline("video/"));
+	ck_assert(!media_is_inline("video/\"x"));
+	ck_assert(media_is_inline("video/mp4; codecs=\"avc1.42E01E, mp4a\""));
+	ck_assert(!media_is_inline("video/mp4; a='b; c=\"',text/html\""));
+	ck_assert(!media_is_inline("video/mp4; a=\"\\\",text/html,\""));
 	ck_assert(!media_is_inline(""));
 	ck_assert(!media_is_inline("application/octet-stream"));
 }
@@ -241,6 +261,7 @@ int main(void)
 	tcase_add_test(tc, errors_of_a_reader_are_no_absence);
 	tcase_add_test(tc, going_on_takes_exactly_the_missing_bytes);
 	tcase_add_test(tc, going_on_never_takes_another_content);
+	tcase_add_test(tc, what_is_no_media_type_is_bytes);
 	tcase_add_test(tc, only_what_cannot_run_scripts_is_shown);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_ENV);

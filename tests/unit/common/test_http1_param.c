@@ -111,6 +111,44 @@ START_TEST(a_nul_in_a_parameter_is_refused)
 }
 END_TEST
 
+/* ---- media types (RFC 9110, 8.3.1) --------------------------------------- */
+
+static const char *const media_types[] = {
+	"a/b", "Video/MP4", "application/vnd.x+json", "text/plain;charset=utf-8",
+	"text/plain ; charset=\"utf-8\"", "a/b;", "a/b; ;c=d;", "a/b ",
+	"video/mp4; codecs=\"avc1.42E01E, mp4a.40.2\"", "a/b;c=\"\\\"\"",
+	"a/b; c=\"\xc3\xa4\"",
+};
+
+START_TEST(a_media_type_has_two_tokens_and_parameters)
+{
+	ck_assert(http1_is_media_type(span_of(media_types[_i])));
+}
+END_TEST
+
+static const char *const no_media_types[] = {
+	"", "audio", "/", "audio/", "/x", " a/b", "a /b", "a/ b", "a/b/c",
+	"audio/x, text/html", "audio/x,text/html", "video/mp4;,text/html",
+	"image/png; a=b,text/html", "image/png; a=\"b\",text/html",
+	"video/\"x", "audio/\xc3\xa4", "a/b c/d", "a/b; c", "a/b; c=",
+	"a/b; c=\"d", "a/b; c=\"\xe4\"", "a/b;c=\xc3\xa4", "a/b;c=d e",
+};
+
+START_TEST(what_is_not_exactly_one_media_type_is_none)
+{
+	ck_assert_msg(!http1_is_media_type(span_of(no_media_types[_i])), "%s",
+		      no_media_types[_i]);
+}
+END_TEST
+
+START_TEST(a_nul_is_in_no_media_type)
+{
+	ck_assert(!http1_is_media_type(SPAN_LIT("a/b\0")));
+	ck_assert(!http1_is_media_type(SPAN_LIT("a/b; c=\"\0\"")));
+	ck_assert(!http1_is_media_type(span_make(NULL, 0)));
+}
+END_TEST
+
 /* ---- file names (RFC 6266, RFC 8187) ------------------------------------- */
 
 static void expect_names(const struct answer *cases, size_t n)
@@ -332,6 +370,11 @@ int main(void)
 	tcase_add_test(tc, a_parameter_that_stands_twice_is_refused);
 	tcase_add_test(tc, a_parameter_has_to_fit_with_its_nul);
 	tcase_add_test(tc, a_nul_in_a_parameter_is_refused);
+	tcase_add_loop_test(tc, a_media_type_has_two_tokens_and_parameters, 0,
+			    N(media_types));
+	tcase_add_loop_test(tc, what_is_not_exactly_one_media_type_is_none, 0,
+			    N(no_media_types));
+	tcase_add_test(tc, a_nul_is_in_no_media_type);
 	tcase_add_test(tc, a_file_name_is_plain_or_extended);
 	tcase_add_test(tc, the_extended_file_name_comes_first);
 	tcase_add_test(tc, what_browsers_send_in_forms_is_accepted);
