@@ -22,7 +22,8 @@ struct deletion {
 	struct deferred finish;
 	char id[UUID_TEXT_SIZE];
 	bool is_answered;
-	unsigned int n_open, n;
+	bool is_conditional, has_match;	/* preconditions; If-Match among them */
+	unsigned int n_open, n, n_deleted, n_unmatched;
 	struct seat seats[];
 };
 
@@ -38,13 +39,13 @@ static json_t *seat_to_json(const struct seat *seat)
 				 json_null());
 }
 
-static json_t *result_to_json(const struct deletion *d)
+static json_t *readers_to_json(const struct deletion *d)
 {
 	json_t *readers = json_array();
 
 	for (unsigned int i = 0; i < d->n; i++)
 		json_add(&readers, seat_to_json(&d->seats[i]));
-	return json_pack("{s:s, s:o}", "id", d->id, "readers", readers);
+	return readers;
 }
 
 /* How many may still hold a copy. */
@@ -58,6 +59,28 @@ static unsigned int count_left(const struct deletion *d)
 	return n;
 }
 
+/*
+ * By If-Match a reader is meant that holds that content, so that some do not is no
+ * matter; the other conditions are meant for all of them.
+ */
+static bool is_refused(const struct deletion *d)
+{
+	return d->n_unmatched > 0 && (d->n_deleted == 0 || !d->has_match);
+}
+
+static void answer(struct deletion *d, unsigned int n_left)
+{
+	if (n_left == 0 && is_refused(d))
+		media_reply_problem(d->job.x, 412,
+				    "the object is not what the preconditions "
+				    "name",
+				    readers_to_json(d));
+	else
+		media_reply_json(d->job.x, n_left ? 502 : 200,
+				 json_pack("{s:s, s:o}", "id", d->id, "readers",
+					   readers_to_json(d)));
+}
+
 static void finish(void *arg)
 {
 	struct deletion *d = arg;
@@ -69,8 +92,7 @@ static void finish(void *arg)
 		media_job_end(&d->job);
 	} else if (!d->is_answered) {
 		d->is_answered = true;
-		media_reply_json(d->job.x, n_left ? 502 : 200,
-				 result_to_json(d));
+		answer(d, n_left);
 	}
 }
 
@@ -78,6 +100,7 @@ static void finish(void *arg)
 
 static void set_state(struct seat *seat, const struct http_call_result *result)
 {
+	struct deletion *d = seat->deletion;
 	char text[sizeof(seat->err.text)];
 
 	if (err_is_set(&result->err)) {
@@ -85,6 +108,10 @@ static void set_state(struct seat *seat, const struct http_call_result *result)
 		seat->err = result->err;
 	} else if (result->status / 100 == 2 || result->status == 404) {
 		seat->state = "deleted";
+		d->n_deleted++;
+	} else if (result->status == 412 && d->is_conditional) {
+		seat->state = "unmatched";
+		d->n_unmatched++;
 	} else {
 		seat->state = "failed";
 		reply_reason_of(result->status, result->body, text,
@@ -93,7 +120,7 @@ static void set_state(struct seat *seat, const struct http_call_result *result)
 	}
 	if (err_is_set(&seat->err))
 		log_line(LOG_WARN, "delete_target",
-			 LOG_STR("id", seat->deletion->id),
+			 LOG_STR("id", d->id),
 			 LOG_STR("target", seat->outlet->target->name),
 			 LOG_STR("state", seat->state),
 			 LOG_STR("error", seat->err.text));
@@ -116,21 +143,66 @@ static void on_answer(void *owner, struct http_call *call,
 	answered(seat->deletion);
 }
 
-static void ask(struct deletion *d, struct seat *seat)
+static void ask(struct deletion *d, struct seat *seat,
+		const struct http_call_header *conditions, size_t n_conditions)
 {
 	struct front *front = d->job.front;
 	char path[sizeof("/objects/") + UUID_TEXT_SIZE];
+	struct http_call_request request = {
+		.method = "DELETE",
+		.path = path,
+		.headers = conditions,
+		.n_headers = n_conditions,
+		.timeout_ms = front->settings->stall_timeout_ms,
+	};
 
 	snprintf(path, sizeof(path), "/objects/%s", d->id);
 	d->n_open++;
-	seat->call = media_call(front, seat->outlet, "DELETE", path,
-				front->settings->stall_timeout_ms, 0, on_answer,
-				seat);
+	seat->call = media_call(front, seat->outlet, &request, on_answer, seat);
 	if (seat->call)
 		return;
 	seat->state = "unreachable";
 	err_set(&seat->err, ERR_MEMORY, "out of memory for a request");
 	answered(d);
+}
+
+/* The client's preconditions, passed on. */
+struct conditions {
+	size_t n;
+	struct http_call_header lines[MEDIA_MAX_CALL_FIELDS];
+	size_t used;
+	char text[HTTP1_MAX_HEAD];	/* the values; a head holds them all */
+};
+
+static void add_conditions(struct conditions *c, const struct http_exchange *x,
+			   const char *name)
+{
+	struct span value = http_request_field(x, name);
+
+	for (unsigned int n = 1; value.ptr; n++) {
+		char *text = c->text + c->used;
+
+		CHECK(span_to_string(value, text, sizeof(c->text) - c->used));
+		c->used += value.len + 1;
+		c->lines[c->n++] = (struct http_call_header){ name, text };
+		value = http_request_field_nth(x, name, n);
+	}
+}
+
+static struct conditions *conditions_new(struct deletion *d)
+{
+	struct http_exchange *x = d->job.x;
+	struct conditions *c = malloc(sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->n = c->used = 0;
+	add_conditions(c, x, "If-Match");
+	d->has_match = c->n > 0;
+	add_conditions(c, x, "If-None-Match");
+	add_conditions(c, x, "If-Unmodified-Since");
+	d->is_conditional = c->n > 0;
+	return c;
 }
 
 /* ---- life --------------------------------------------------------------------- */
@@ -176,13 +248,16 @@ static void on_end(void *owner)
 
 static const struct http_exchange_ops ops = { on_body, NULL, on_end };
 
-static struct deletion *deletion_new(struct front *front, const char *id)
+static struct deletion *deletion_new(struct front *front,
+				     struct http_exchange *x, const char *id)
 {
 	unsigned int n = media_count_readers(front);
 	struct deletion *d = calloc(1, sizeof(*d) + n * sizeof(d->seats[0]));
 
 	if (!d)
 		return NULL;
+	d->job.front = front;
+	d->job.x = x;
 	CHECK(span_to_string(span_of(id), d->id, sizeof(d->id)));
 	for (unsigned int i = 0; i < front->n_outlets; i++)
 		if (front->outlets[i].target->kind == TARGET_READER)
@@ -192,22 +267,30 @@ static struct deletion *deletion_new(struct front *front, const char *id)
 	return d;
 }
 
-void media_delete(struct front *front, struct http_exchange *x, const char *id)
+static void start(struct deletion *d, const struct conditions *conditions)
 {
-	struct deletion *d = deletion_new(front, id);
-	struct err err = ERR_INIT;
-
-	if (!d) {
-		err_set(&err, ERR_MEMORY, "out of memory for a request");
-		http_reply_problem(x, &err);
-		return;
-	}
 	d->job.abort = on_abort;
 	d->job.release = release;
-	media_job_begin(&d->job, front, x);
-	http_exchange_attach(x, &ops, d);
+	media_job_begin(&d->job, d->job.front, d->job.x);
+	http_exchange_attach(d->job.x, &ops, d);
 	d->n_open = 1;	/* until all have been asked */
 	for (unsigned int i = 0; i < d->n; i++)
-		ask(d, &d->seats[i]);
+		ask(d, &d->seats[i], conditions->lines, conditions->n);
 	answered(d);
+}
+
+void media_delete(struct front *front, struct http_exchange *x, const char *id)
+{
+	struct deletion *d = deletion_new(front, x, id);
+	struct conditions *conditions = d ? conditions_new(d) : NULL;
+	struct err err = ERR_INIT;
+
+	if (conditions) {
+		start(d, conditions);
+	} else {
+		free(d);
+		err_set(&err, ERR_MEMORY, "out of memory for a request");
+		http_reply_problem(x, &err);
+	}
+	free(conditions);
 }

@@ -43,22 +43,23 @@ void media_job_drop_all(struct front *front)
 }
 
 struct http_call *media_call(struct front *front, struct outlet *outlet,
-			     const char *method, const char *path,
-			     uint64_t timeout_ms, size_t max_body,
+			     const struct http_call_request *request,
 			     http_call_fn *fn, void *owner)
 {
 	const char *token = front->settings->reader_token;
+	struct http_call_header headers[MEDIA_MAX_CALL_FIELDS + 1];
+	struct http_call_request ours = *request;
 	char bearer[600];
-	struct http_call_header header = { "Authorization", bearer };
-	struct http_call_request request = { .method = method,
-					     .path = path,
-					     .headers = &header,
-					     .n_headers = *token ? 1 : 0,
-					     .timeout_ms = timeout_ms,
-					     .max_answer = max_body };
 
+	CHECK(request->n_headers <= MEDIA_MAX_CALL_FIELDS);
+	for (size_t i = 0; i < request->n_headers; i++)
+		headers[i] = request->headers[i];
+	ours.headers = headers;
 	snprintf(bearer, sizeof(bearer), "Bearer %s", token);
-	return http_call_start(outlet->origin, &request, fn, owner);
+	if (*token)
+		headers[ours.n_headers++] =
+			(struct http_call_header){ "Authorization", bearer };
+	return http_call_start(outlet->origin, &ours, fn, owner);
 }
 
 unsigned int media_count_readers(const struct front *front)

@@ -37,13 +37,15 @@ void media_job_abort_all(struct front *front, const struct err *why);
 /* End all jobs of a front whose loop has stopped. */
 void media_job_drop_all(struct front *front);
 
+/* At most this many fields in the request of a media_call(). */
+#define MEDIA_MAX_CALL_FIELDS HTTP1_MAX_FIELDS
+
 /*
- * A call to a reader, with its token: http_call_start(). Memory for the answer is
- * bounded by `max_body` (0 = 64 KiB). NULL when out of memory.
+ * A call to a reader, as http_call_start(), with its token besides the fields of
+ * `request`. NULL when out of memory.
  */
 struct http_call *media_call(struct front *front, struct outlet *outlet,
-			     const char *method, const char *path,
-			     uint64_t timeout_ms, size_t max_body,
+			     const struct http_call_request *request,
 			     http_call_fn *fn, void *owner);
 
 /* How many of the front's outlets are readers; only these can be asked. */

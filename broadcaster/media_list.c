@@ -392,9 +392,13 @@ static void ask(struct listing *l, struct seat *seat)
 	if (asprintf(&path, "/objects?limit=%zu%s", seat->limit, l->query) < 0)
 		path = NULL;
 	if (path)
-		seat->call = media_call(front, seat->outlet, "GET", path,
-					time_for(l, seat),
-					MAX_ANSWER, on_answer, seat);
+		seat->call = media_call(front, seat->outlet,
+					&(struct http_call_request){
+						.method = "GET",
+						.path = path,
+						.timeout_ms = time_for(l, seat),
+						.max_answer = MAX_ANSWER },
+					on_answer, seat);
 	free(path);
 	if (seat->call) {
 		l->n_open++;

@@ -310,4 +310,15 @@ struct http1_conditions {
 int http1_check_conditions(const struct http1_conditions *c, const char *etag,
 			   uint64_t modified_ms);
 
+/* Has a request that changes something, such as DELETE, preconditions at all? */
+bool http1_is_conditional_change(const struct http1_conditions *c);
+
+/*
+ * Do they let it pass? Otherwise it is to be answered with 412, and nothing done.
+ * `etag` and `modified_ms` as above; `etag` NULL when there is no content, which
+ * If-Match never lets pass. If-Modified-Since is not for changes.
+ */
+bool http1_may_change(const struct http1_conditions *c, const char *etag,
+		      uint64_t modified_ms);
+
 #endif

@@ -111,18 +111,45 @@ static bool is_modified_since(struct span date, uint64_t modified_ms,
 	return modified_ms / 1000 > since_ms / 1000;
 }
 
+static bool has_line(const struct http1_conditions *c, const char *name)
+{
+	return line_of(c, name, 0).ptr;
+}
+
+/* By If-Match or, without one, If-Unmodified-Since. */
+static bool is_another(const struct http1_conditions *c, const char *etag,
+		       uint64_t modified_ms)
+{
+	if (has_line(c, "If-Match"))
+		return !lines_have_tag(c, "If-Match", etag, true);
+	return is_modified_since(line_of(c, "If-Unmodified-Since", 0),
+				 modified_ms, false);
+}
+
+bool http1_is_conditional_change(const struct http1_conditions *c)
+{
+	return has_line(c, "If-Match") || has_line(c, "If-None-Match") ||
+	       has_line(c, "If-Unmodified-Since");
+}
+
+bool http1_may_change(const struct http1_conditions *c, const char *etag,
+		      uint64_t modified_ms)
+{
+	if (!etag)
+		return !has_line(c, "If-Match");
+	return !is_another(c, etag, modified_ms) &&
+	       !(has_line(c, "If-None-Match") &&
+		 lines_have_tag(c, "If-None-Match", etag, false));
+}
+
 int http1_check_conditions(const struct http1_conditions *c, const char *etag,
 			   uint64_t modified_ms)
 {
-	struct span date = line_of(c, "If-Unmodified-Since", 0);
+	struct span date;
 
-	if (line_of(c, "If-Match", 0).ptr) {
-		if (!lines_have_tag(c, "If-Match", etag, true))
-			return 412;
-	} else if (is_modified_since(date, modified_ms, false)) {
+	if (is_another(c, etag, modified_ms))
 		return 412;
-	}
-	if (line_of(c, "If-None-Match", 0).ptr)
+	if (has_line(c, "If-None-Match"))
 		return lines_have_tag(c, "If-None-Match", etag, false) ? 304
 								       : 0;
 	date = line_of(c, "If-Modified-Since", 0);

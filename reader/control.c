@@ -11,6 +11,7 @@
 #include "reader/answers.h"
 #include "reader/details.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct control {
@@ -345,13 +346,14 @@ void control_commit(struct reader_thread *thread, struct http_exchange *x,
 
 /* ---- delete -------------------------------------------------------------- */
 
-static void end_delete(struct control *c)
+static void end_delete(struct control *c, const char *result)
 {
 	bool failed = err_is_set(&c->err);
+	bool is_refused = c->err.status == 412;
 
 	metric_add(c->op.thread->reader->metrics.deletes, !failed);
-	log_line(failed ? LOG_WARN : LOG_INFO, "delete", LOG_STR("id", c->id),
-		 LOG_STR("result", failed ? "failed" : "gone"),
+	log_line(failed && !is_refused ? LOG_WARN : LOG_INFO, "delete",
+		 LOG_STR("id", c->id), LOG_STR("result", result),
 		 LOG_U64("ms", operation_ms(&c->op)),
 		 LOG_STR("peer", c->op.peer), LOG_STR("reason", c->err.text));
 	if (c->op.x && failed)
@@ -367,7 +369,7 @@ static void on_removed(void *arg, const struct err *err)
 
 	if (err)
 		c->err = *err;
-	end_delete(c);
+	end_delete(c, err ? "failed" : "gone");
 }
 
 static void on_aborted(void *arg, const struct err *err)
@@ -392,11 +394,47 @@ static void delete_object(void *arg)
 		store_delete(store_of(c), &c->lookup, loop, on_removed, c);
 }
 
+/* Of what was found, or `is_there` is false. */
+static bool may_delete(const struct control *c, bool is_there)
+{
+	struct http1_conditions conditions = http_request_conditions(c->op.x);
+	const struct object *object = &c->lookup.object;
+	char etag[DIGEST_HEX_SIZE + 2];
+
+	snprintf(etag, sizeof(etag), "\"%s\"", object->sha256);
+	return http1_may_change(&conditions, is_there ? etag : NULL,
+				object->created_ms);
+}
+
+static void on_delete_looked_up(void *arg, const struct err *err)
+{
+	struct control *c = arg;
+
+	if (err && err->code != ERR_NOT_FOUND) {
+		on_removed(c, err);
+	} else if (!c->op.x) {
+		err_set(&c->err, ERR_CLIENT, "the client went away");
+		end_delete(c, "failed");
+	} else if (may_delete(c, !err)) {
+		delete_object(c);
+	} else {
+		err_set_status(&c->err, 412,
+			       "the object is not what the preconditions name");
+		end_delete(c, "refused");
+	}
+}
+
 void control_delete(struct reader_thread *thread, struct http_exchange *x,
 		    const char *id)
 {
+	struct http1_conditions conditions = http_request_conditions(x);
 	struct control *c = control_new(thread, x, id);
 
-	if (c)
+	if (!c)
+		return;
+	if (http1_is_conditional_change(&conditions))
+		store_find(store_of(c), &c->lookup, thread->loop,
+			   on_delete_looked_up, c);
+	else
 		delete_object(c);
 }

@@ -15,7 +15,11 @@
 void control_commit(struct reader_thread *thread, struct http_exchange *x,
 		    const char *id);
 
-/* Answer DELETE /objects/{id}; an upload that runs is told to abort. */
+/*
+ * Answer DELETE /objects/{id}; an upload that runs is told to abort. With
+ * preconditions (RFC 9110, 13) only if what is committed under the id fulfils
+ * them when it is looked up, otherwise 412, and nothing is aborted.
+ */
 void control_delete(struct reader_thread *thread, struct http_exchange *x,
 		    const char *id);
 

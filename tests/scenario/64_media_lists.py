@@ -7,7 +7,7 @@ import re
 import postgres
 from client import Client, fetch, get, wait_until
 from fault_target import not_found, refuse
-from harness import Scenario, payload, slow
+from harness import Scenario, payload, sha256, slow
 from media_peer import catalogue, cursor_of, holder, row
 from object_api import ID, commit, stage
 
@@ -361,6 +361,65 @@ class Deletion(Catalogue):
         self.assertEqual(get(self.front.port, f"/media/{object_id}").status,
                          404)
         self.assertEqual(self.delete(object_id).status, 200)
+
+    def states(self, answer):
+        return [r["state"] for r in answer.json()["readers"]]
+
+    def test_a_deletion_may_name_the_content(self):
+        boxes = self.readers(2)
+        self.front = self.broadcaster(boxes)
+        object_id = self.put(self.front, b"content").data["id"]
+        ours, other = f'"{sha256(b"content")}"', f'"{sha256(b"x")}"'
+        for fields in ([f"If-Match: {other}"], [f"If-Match: W/{ours}"],
+                       ["If-Match: x"], [f"If-None-Match: {ours}"],
+                       ["If-None-Match: *"],
+                       ["If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT"]):
+            for port, path in ((self.front.port, "media"),
+                               (boxes[0].port, "objects")):
+                answer = fetch(port, "DELETE", f"/{path}/{object_id}", *fields)
+                self.assertEqual(answer.status, 412, (path, fields))
+            self.assertEqual(len(boxes[0].objects()), 1)
+            self.assertEqual(len(boxes[1].objects()), 1)
+        answer = self.delete(object_id, f"If-Match: {other}")
+        self.assertEqual(self.states(answer), ["unmatched", "unmatched"])
+        answer = self.delete(object_id, f"If-Match: {other}",
+                             f"If-Match: {other}, {ours}")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.states(answer), ["deleted", "deleted"])
+        self.assert_nothing_left(*boxes)
+        self.assertEqual(self.delete(object_id, "If-Match: *").status, 412)
+        self.assertEqual(self.delete(object_id).status, 200)
+
+    def test_only_the_content_that_was_named_is_deleted(self):
+        """Others of this id stay; and "*" is whatever is there."""
+        boxes = self.readers(3)
+        for box, data in zip(boxes, (b"one", b"two")):
+            stage(box, ID % 1, data)
+            commit(box, ID % 1, data)
+        self.front = self.broadcaster(boxes)
+        answer = self.delete(ID % 1, f'If-Match: "{sha256(b"one")}"')
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.states(answer),
+                         ["deleted", "unmatched", "unmatched"])
+        answer = self.delete(ID % 1, "If-Match: *")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.states(answer),
+                         ["unmatched", "deleted", "unmatched"])
+        self.assert_nothing_left(*boxes)
+
+    def test_a_copy_that_may_match_remains_with_who_is_down(self):
+        box = self.reader()
+        self.front = self.broadcaster([box, f"127.0.0.1:{self.dead_port()}"])
+        answer = self.delete(ID % 1, "If-Match: *")
+        self.assertEqual(answer.status, 502)
+        self.assertEqual(self.states(answer), ["unmatched", "unreachable"])
+
+    def test_an_upload_is_not_aborted_by_a_deletion_that_names_a_content(self):
+        box = self.reader()
+        stage(box, ID % 1, b"one")
+        answer = fetch(box.port, "DELETE", f"/objects/{ID % 1}", "If-Match: *")
+        self.assertEqual(answer.status, 412)
+        self.assertEqual(commit(box, ID % 1, b"one").status, 201)
 
     def test_a_copy_that_may_remain_is_told(self):
         boxes = self.readers(2)

@@ -201,6 +201,55 @@ START_TEST(all_lines_of_a_list_count)
 }
 END_TEST
 
+static const struct {
+	const char *lines;
+	bool is_there, is_allowed;
+} change_cases[] = {
+	{ "", true, true },
+	{ "", false, true },
+	{ MATCH("\"a\""), true, true },
+	{ MATCH("\"b\"") MATCH("\"a\""), true, true },
+	{ MATCH("\"b\""), true, false },
+	{ MATCH("W/\"a\""), true, false },
+	{ MATCH("\"a\""), false, false },
+	{ MATCH("*"), true, true },
+	{ MATCH("*"), false, false },
+	{ NONE_MATCH("\"b\""), true, true },
+	{ NONE_MATCH("\"a\""), true, false },
+	{ NONE_MATCH("*"), true, false },
+	{ NONE_MATCH("*"), false, true },
+	{ "If-Unmodified-Since: " THEN "\r\n", true, true },
+	{ "If-Unmodified-Since: " BEFORE "\r\n", true, false },
+	{ "If-Unmodified-Since: " BEFORE "\r\n", false, true },
+	{ MATCH("\"a\"") "If-Unmodified-Since: " BEFORE "\r\n", true, true },
+	{ "If-Modified-Since: " AFTER "\r\n", true, true },
+};
+
+START_TEST(a_change_is_let_pass_by_its_preconditions)
+{
+	struct http1_conditions c = read_conditions(change_cases[_i].lines);
+	const char *etag = change_cases[_i].is_there ? "\"a\"" : NULL;
+
+	ck_assert_int_eq(http1_may_change(&c, etag, MODIFIED_MS),
+			 change_cases[_i].is_allowed);
+}
+END_TEST
+
+START_TEST(a_change_is_conditional_by_three_fields)
+{
+	struct http1_conditions c = read_conditions(MATCH("*"));
+
+	ck_assert(http1_is_conditional_change(&c));
+	c = read_conditions(NONE_MATCH("*"));
+	ck_assert(http1_is_conditional_change(&c));
+	c = read_conditions("If-Unmodified-Since: " THEN "\r\n");
+	ck_assert(http1_is_conditional_change(&c));
+	c = read_conditions("If-Modified-Since: " THEN "\r\n"
+			    "If-Range: \"a\"\r\n");
+	ck_assert(!http1_is_conditional_change(&c));
+}
+END_TEST
+
 START_TEST(dates_do_not_count_for_what_has_none)
 {
 	struct http1_conditions c = read_conditions(
@@ -238,6 +287,9 @@ int main(void)
 			    (int)N(condition_cases));
 	tcase_add_loop_test(tc, all_lines_of_a_list_count, 0,
 			    (int)N(line_cases));
+	tcase_add_loop_test(tc, a_change_is_let_pass_by_its_preconditions, 0,
+			    (int)N(change_cases));
+	tcase_add_test(tc, a_change_is_conditional_by_three_fields);
 	tcase_add_test(tc, dates_do_not_count_for_what_has_none);
 	tcase_add_test(tc, without_a_head_there_are_no_preconditions);
 	suite_add_tcase(suite, tc);
