@@ -128,6 +128,38 @@ class WaysIn(TopologyScenario):
         self.assertEqual(answer.status, 404)
 
 
+class OldClients(TopologyScenario):
+    """HTTP/1.0, without a Host."""
+
+    @staticmethod
+    def say(port, *lines, body=b""):
+        with Client(port) as client:
+            client.send("\r\n".join([*lines, "", ""]).encode(), body)
+            return client.response()
+
+    def test_a_client_that_names_no_host_is_served(self):
+        port = self.topology(kinds=("file",), n_broadcasters=1).front.port
+        answer = self.say(port, "PUT /broadcast/x HTTP/1.0",
+                          "Content-Length: 7", body=b"content")
+        self.assertEqual(answer.status, 201, answer)
+        answer = self.say(port, f"GET /media/{answer.data['id']} HTTP/1.0")
+        self.assertEqual((answer.status, answer.body), (200, b"content"))
+        self.assertEqual(self.say(port, "GET /media HTTP/1.0").status, 200)
+
+    def test_the_host_is_passed_on_as_it_came(self):
+        def listed(ex):
+            ex.read_all()
+            ex.answer(200, "{}")
+            return KEEP
+        peer = self.fault(on_other=listed)
+        port = self.nginx(peer).port
+        for host in ("example.org", "example.org:8443", "[::1]:80"):
+            answer = self.say(port, "GET /media HTTP/1.1", f"Host: {host}",
+                              "Connection: close")
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(peer.legs[-1].headers["host"], host)
+
+
 class Refusals(TopologyScenario):
 
     def test_a_client_that_leaves_in_the_middle_of_chunks_leaves_nothing(self):
