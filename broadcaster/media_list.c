@@ -138,9 +138,10 @@ static bool format_query(struct listing *l, struct span query)
 		return false;
 	while (query.len > 0) {
 		struct span pair = span_cut(&query, '&');
+		struct span value = pair;
+		struct span name = span_cut(&value, '=');
 
-		if (pair.len == 0 ||
-		    span_starts_with(pair, SPAN_LIT("limit=")))
+		if (pair.len == 0 || span_eq(name, SPAN_LIT("limit")))
 			continue;
 		*to++ = '&';
 		memcpy(to, pair.ptr, pair.len);

@@ -268,6 +268,12 @@ class Lists(Catalogue):
             "/objects?limit=5&q=%C3%A4+b&type=audio/*&from=2026-01-01"
             "&until=2027-01-01&min_size=1&max_size=9")
 
+    def test_an_empty_parameter_counts_as_not_given(self):
+        box = self.reader()
+        self.front = self.broadcaster([box])
+        for query in ("limit", "limit=", "q&limit&sort=id", "&&", "after"):
+            self.assertEqual(self.ask("?" + query).status, 200, query)
+
     def test_wrong_parameters_are_refused(self):
         box = self.reader()
         self.front = self.broadcaster([box])
