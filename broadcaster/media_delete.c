@@ -1,5 +1,6 @@
 #include "broadcaster/media_delete.h"
 
+#include "broadcaster/media_conditions.h"
 #include "broadcaster/media_job.h"
 #include "common/log.h"
 
@@ -144,15 +145,15 @@ static void on_answer(void *owner, struct http_call *call,
 }
 
 static void ask(struct deletion *d, struct seat *seat,
-		const struct http_call_header *conditions, size_t n_conditions)
+		const struct media_conditions *conditions)
 {
 	struct front *front = d->job.front;
 	char path[sizeof("/objects/") + UUID_TEXT_SIZE];
 	struct http_call_request request = {
 		.method = "DELETE",
 		.path = path,
-		.headers = conditions,
-		.n_headers = n_conditions,
+		.headers = conditions->lines,
+		.n_headers = conditions->n,
 		.timeout_ms = front->settings->stall_timeout_ms,
 	};
 
@@ -164,45 +165,6 @@ static void ask(struct deletion *d, struct seat *seat,
 	seat->state = "unreachable";
 	err_set(&seat->err, ERR_MEMORY, "out of memory for a request");
 	answered(d);
-}
-
-/* The client's preconditions, passed on. */
-struct conditions {
-	size_t n;
-	struct http_call_header lines[MEDIA_MAX_CALL_FIELDS];
-	size_t used;
-	char text[HTTP1_MAX_HEAD];	/* the values; a head holds them all */
-};
-
-static void add_conditions(struct conditions *c, const struct http_exchange *x,
-			   const char *name)
-{
-	struct span value = http_request_field(x, name);
-
-	for (unsigned int n = 1; value.ptr; n++) {
-		char *text = c->text + c->used;
-
-		CHECK(span_to_string(value, text, sizeof(c->text) - c->used));
-		c->used += value.len + 1;
-		c->lines[c->n++] = (struct http_call_header){ name, text };
-		value = http_request_field_nth(x, name, n);
-	}
-}
-
-static struct conditions *conditions_new(struct deletion *d)
-{
-	struct http_exchange *x = d->job.x;
-	struct conditions *c = malloc(sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->n = c->used = 0;
-	add_conditions(c, x, "If-Match");
-	d->has_match = c->n > 0;
-	add_conditions(c, x, "If-None-Match");
-	add_conditions(c, x, "If-Unmodified-Since");
-	d->is_conditional = c->n > 0;
-	return c;
 }
 
 /* ---- life --------------------------------------------------------------------- */
@@ -267,28 +229,31 @@ static struct deletion *deletion_new(struct front *front,
 	return d;
 }
 
-static void start(struct deletion *d, const struct conditions *conditions)
+static void start(struct deletion *d, const struct media_conditions *conditions)
 {
+	struct http1_conditions ours = http_request_conditions(d->job.x);
+
+	d->is_conditional = http1_is_conditional_change(&ours);
+	d->has_match = http_request_field(d->job.x, "If-Match").ptr;
 	d->job.abort = on_abort;
 	d->job.release = release;
 	media_job_begin(&d->job, d->job.front, d->job.x);
 	http_exchange_attach(d->job.x, &ops, d);
 	d->n_open = 1;	/* until all have been asked */
 	for (unsigned int i = 0; i < d->n; i++)
-		ask(d, &d->seats[i], conditions->lines, conditions->n);
+		ask(d, &d->seats[i], conditions);
 	answered(d);
 }
 
 void media_delete(struct front *front, struct http_exchange *x, const char *id)
 {
-	struct deletion *d = deletion_new(front, x, id);
-	struct conditions *conditions = d ? conditions_new(d) : NULL;
 	struct err err = ERR_INIT;
+	struct media_conditions *conditions = media_conditions_new(x, &err);
+	struct deletion *d = conditions ? deletion_new(front, x, id) : NULL;
 
-	if (conditions) {
+	if (d) {
 		start(d, conditions);
 	} else {
-		free(d);
 		err_set(&err, ERR_MEMORY, "out of memory for a request");
 		http_reply_problem(x, &err);
 	}

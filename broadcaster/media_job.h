@@ -38,7 +38,7 @@ void media_job_abort_all(struct front *front, const struct err *why);
 void media_job_drop_all(struct front *front);
 
 /* At most this many fields in the request of a media_call(). */
-#define MEDIA_MAX_CALL_FIELDS HTTP1_MAX_FIELDS
+#define MEDIA_MAX_CALL_FIELDS 64u
 
 /*
  * A call to a reader, as http_call_start(), with its token besides the fields of

@@ -1,6 +1,7 @@
 #include "broadcaster/media_play.h"
 
 #include "broadcaster/access.h"
+#include "broadcaster/media_conditions.h"
 #include "broadcaster/media_job.h"
 #include "broadcaster/media_order.h"
 #include "broadcaster/media_quest.h"
@@ -56,6 +57,12 @@ static void wake(void *owner)
 	struct playback *p = owner;
 
 	loop_defer(p->job.front->loop, &p->pump, pump, p);
+}
+
+/* Always -1. */
+static int out_of_memory(struct err *err)
+{
+	return err_set(err, ERR_MEMORY, "out of memory for a playback");
 }
 
 static void set_result(struct playback *p, struct metric *result,
@@ -177,7 +184,7 @@ static void begin_content(struct playback *p, const struct http_reply *reply)
 
 	p->ring = front_take_ring(p->job.front);
 	if (!p->ring) {
-		err_set(&err, ERR_MEMORY, "out of memory for a playback");
+		out_of_memory(&err);
 		give_up(p, &err);
 		return;
 	}
@@ -227,48 +234,17 @@ static void refuse(struct playback *p)
 
 /* ---- looking for a source ------------------------------------------------- */
 
-static const struct {
-	const char *name;
-	bool is_list;	/* all lines count, otherwise the first */
-} condition_fields[] = {
-	{ "Range", false },
-	{ "If-Range", false },
-	{ "If-Match", true },
-	{ "If-None-Match", true },
-	{ "If-Modified-Since", false },
-	{ "If-Unmodified-Since", false },
-};
-#define N_CONDITIONS (sizeof(condition_fields) / sizeof(condition_fields[0]))
-
-/* One field as a line, its lists as one (RFC 9110, 5.3). */
-static void write_condition(FILE *out, const struct http_exchange *x, size_t i)
-{
-	const char *name = condition_fields[i].name;
-	struct span value = http_request_field(x, name);
-
-	if (!value.ptr)
-		return;
-	fprintf(out, "%s: %.*s", name, SPAN_ARG(value));
-	for (unsigned int n = 1; condition_fields[i].is_list; n++) {
-		value = http_request_field_nth(x, name, n);
-		if (!value.ptr)
-			break;
-		fprintf(out, ", %.*s", SPAN_ARG(value));
-	}
-	fputs("\r\n", out);
-}
-
 /* The client's own conditions, passed on. */
-static bool format_conditions(struct playback *p)
+static int format_conditions(struct playback *p, struct err *err)
 {
-	size_t size;
-	FILE *out = open_memstream(&p->conditions, &size);
+	struct media_conditions *conditions =
+		media_conditions_new(p->job.x, err);
 
-	if (!out)
-		return false;
-	for (size_t i = 0; i < N_CONDITIONS; i++)
-		write_condition(out, p->job.x, i);
-	return fclose(out) == 0 && p->conditions;
+	if (!conditions)
+		return -1;
+	p->conditions = media_conditions_print(conditions);
+	free(conditions);
+	return p->conditions ? 0 : out_of_memory(err);
 }
 
 /* The bytes that are missing, of this very content. */
@@ -378,7 +354,7 @@ static void ask_for_rest(struct playback *p, unsigned int failed)
 		wake(p);
 		return;
 	}
-	err_set(&err, ERR_MEMORY, "out of memory");
+	out_of_memory(&err);
 	give_up(p, &err);
 }
 
@@ -565,31 +541,39 @@ static const struct http_exchange_ops ops = { on_body, on_writable, on_end };
 
 /* ---- admission ---------------------------------------------------------------- */
 
-/* Count it; false when there are too many. */
-static bool admit(struct front_shared *shared)
+/* Count it, unless there are too many, or none may begin any more. */
+static int admit(struct front_shared *shared, struct err *err)
 {
-	unsigned int n = atomic_fetch_add(&shared->n_playbacks, 1);
-
-	if (n < shared->settings->max_playbacks)
-		return true;
+	if (atomic_load(&shared->draining))
+		return err_set(err, ERR_LIMIT,
+			       "shutting down: no new playbacks");
+	if (atomic_fetch_add(&shared->n_playbacks, 1) <
+	    shared->settings->max_playbacks)
+		return 0;
 	atomic_fetch_sub(&shared->n_playbacks, 1);
-	return false;
+	return err_set(err, ERR_LIMIT, "too many playbacks, try later");
 }
 
+/* NULL with the reason: no memory, or 431. */
 static struct playback *playback_new(struct front *front,
-				     struct http_exchange *x, const char *id)
+				     struct http_exchange *x, const char *id,
+				     struct err *err)
 {
 	struct playback *p = calloc(1, sizeof(*p));
 
-	if (!p)
+	if (!p) {
+		out_of_memory(err);
 		return NULL;
+	}
 	p->job.x = x;
 	p->is_head = http_request(x)->method == HTTP1_HEAD;
 	p->is_download = span_eq(http1_query_get(http_request_query(x),
 						 "download"), SPAN_LIT("1"));
 	p->is_writable = true;
 	p->quest = quest_new(front, id, p->is_head, wake, p);
-	if (p->quest && format_conditions(p))
+	if (!p->quest)
+		out_of_memory(err);
+	else if (format_conditions(p, err) == 0)
 		return p;
 	quest_free(&p->quest);
 	free(p);
@@ -611,32 +595,26 @@ static void start(struct front *front, struct playback *p)
 }
 
 static void reject(struct front *front, struct http_exchange *x,
-		   enum err_code code, const char *text)
+		   const struct err *err)
 {
-	struct err err = ERR_INIT;
-
-	err_set(&err, code, "%s", text);
 	metric_add(front->shared->playbacks_rejected, 1);
-	http_reply_problem(x, &err);
+	http_reply_problem(x, err);
 }
 
 void media_play(struct front *front, struct http_exchange *x, const char *id)
 {
+	struct err err = ERR_INIT;
 	struct playback *p;
 
-	if (atomic_load(&front->shared->draining)) {
-		reject(front, x, ERR_LIMIT, "shutting down: no new playbacks");
+	if (admit(front->shared, &err) < 0) {
+		reject(front, x, &err);
 		return;
 	}
-	if (!admit(front->shared)) {
-		reject(front, x, ERR_LIMIT, "too many playbacks, try later");
-		return;
-	}
-	p = playback_new(front, x, id);
+	p = playback_new(front, x, id, &err);
 	if (p) {
 		start(front, p);
 		return;
 	}
 	atomic_fetch_sub(&front->shared->n_playbacks, 1);
-	reject(front, x, ERR_MEMORY, "out of memory for a playback");
+	reject(front, x, &err);
 }

@@ -129,6 +129,24 @@ class Answers(Playback):
         part = ("Range: bytes=1-2", 'If-Range: "other"')
         self.assertEqual(self.get(object_id, *part).status, 200)
 
+    def test_conditions_may_have_many_lines(self):
+        """Together longer than one line may be; too many are the client's fault."""
+        data = payload(1000)
+        object_id, etag = self.store(data), f'"{sha256(data)}"'
+        for field, status in (("If-None-Match", 304), ("If-Match", 200)):
+            lines = [f'{field}: "{c * 8000}"' for c in "abc"]
+            answer = self.get(object_id, *lines, f"{field}: {etag}")
+            self.assertEqual(answer.status, status, field)
+            for method in ("GET", "DELETE"):
+                for wrong in ([f'{field}: "{"x" * 4400}"'] * 7,
+                              [f'{field}: "x"'] * 65):
+                    answer = fetch(self.front.port, method,
+                                   f"/media/{object_id}", *wrong)
+                    self.assertEqual(answer.status, 431, (field, answer))
+                answer = fetch(self.front.port, method, f"/media/{ID % 9}",
+                               *[f'{field}: "x"'] * 64)
+                self.assertNotIn(answer.status, (431, 502), answer)
+
     def test_dates_are_conditions_too(self):
         object_id = self.store(b"x" * 1000)
         stored = self.get(object_id).headers["last-modified"]
