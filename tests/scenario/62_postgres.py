@@ -22,6 +22,7 @@ from object_api import ID, PATCH_TYPE, commit, digest_field, stage
 from postgres_proxy import Proxy, TlsFront
 from preload import SlowResolver
 
+MIGRATIONS = "1396786499, 0"    # the advisory lock of who migrates
 CHUNK = 8112            # bytes of a row: PG_CHUNK_BYTES
 MIB = 1 << 20
 # Kills the first connection that it finds flushing the log.
@@ -110,6 +111,11 @@ class PgScenario(Scenario):
         holder.stdin.flush()
         self.assertNotEqual(int(holder.stdout.readline()), 0)
         return holder
+
+    @staticmethod
+    def let_go(holder):
+        holder.kill()
+        holder.wait()
 
     def wait_for_a_round(self, database=None):
         """The dead are looked for at its end: when a second one is gone, the round
@@ -699,12 +705,12 @@ class Start(PgScenario):
 
     def test_three_readers_start_at_once_on_an_empty_database(self):
         """All three are about to migrate it; one does, the others wait."""
-        holder = self.hold_migrations()
+        holder = self.hold(f"SELECT 1 FROM pg_advisory_lock({MIGRATIONS})")
         boxes = [self.pg_reader(wait=False) for _ in range(3)]
         wait_until(lambda: self.n_waiting() == 3, "all three wait")
         self.assertEqual(self.database.value(
             "SELECT to_regnamespace('stream_broadcast') IS NULL"), "t")
-        holder.communicate("")
+        self.let_go(holder)
         for box in boxes:
             box.wait_ready()
         self.assertEqual(sum(len(box.log_lines("event=migration"))
@@ -714,24 +720,11 @@ class Start(PgScenario):
         self.store(boxes[0], ID % 1, b"one")
         self.assert_stored(boxes[2], ID % 1, b"one")
 
-    LOCK = "1396786499, 0"      # of who migrates
-
-    def hold_migrations(self):
-        """A session that keeps every reader from it until its input ends."""
-        holder = subprocess.Popen(
-            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(holder.stdout.close)
-        holder.stdin.write(f"SELECT pg_advisory_lock({self.LOCK}) IS NULL;\n")
-        holder.stdin.flush()
-        self.assertEqual(holder.stdout.readline(), "f\n")
-        return holder
-
     def n_waiting(self):
         return int(self.database.value(
             "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = "
             "database WHERE locktype = 'advisory' AND NOT granted AND "
-            f"(classid, objid) = ({self.LOCK}) AND datname = "
+            f"(classid, objid) = ({MIGRATIONS}) AND datname = "
             "current_database()"))
 
     def test_a_first_migration_that_failed_is_made_again(self):
@@ -1531,10 +1524,10 @@ class Instances(PgScenario):
     def test_a_reader_that_is_left_alone_removes_what_another_leaves(self):
         """In its next round: that is a minute later, so this test takes one."""
         self.pg_reader().stop()
-        self.database.query("INSERT INTO stream_broadcast.chunk VALUES "
-                            "(-1, 0, '')")
+        self.database.query("INSERT INTO stream_broadcast.instance (id) "
+                            "OVERRIDING SYSTEM VALUE VALUES (1000000)")
         box = self.pg_reader()
-        wait_until(lambda: self.rows("chunk") == 0, "its first round is over")
+        wait_until(lambda: self.rows("instance") == 1, "its first round ends")
         other = self.pg_reader()
         data = payload(3 * CHUNK)
         self.store(other, ID % 1, data)
@@ -2093,8 +2086,7 @@ class Sessions(PgScenario):
         for _ in range(40):
             self.assertGreaterEqual(box.content(ID % 1).status, 500)
         self.assertLess(len(self.database.backends()), 12)
-        holder.kill()
-        holder.wait()
+        self.let_go(holder)
         self.store(box, ID % 1, b"and it goes on")
 
     def test_a_backend_notices_that_its_reader_is_gone(self):
@@ -2110,8 +2102,7 @@ class Sessions(PgScenario):
             box.kill()
         wait_until(lambda: self.database.value(waiting) == "0", "it has ended",
                    timeout=40)
-        holder.kill()
-        holder.wait()
+        self.let_go(holder)
 
     def test_settings_of_the_database_change_nothing(self):
         for setting in ("default_transaction_isolation = 'serializable'",
@@ -2170,11 +2161,10 @@ class Sessions(PgScenario):
                    timeout=60)
 
     def test_a_migration_of_another_reader_is_waited_for(self):
-        holder = self.hold("SELECT 1 FROM pg_advisory_lock(1396786499, 0)")
+        holder = self.hold(f"SELECT 1 FROM pg_advisory_lock({MIGRATIONS})")
         box = self.pg_reader(wait=False)
         wait_until(lambda: "lock timeout" in box.log(), "it says so", timeout=60)
-        holder.kill()
-        holder.wait()
+        self.let_go(holder)
         box.wait_ready()
 
 
