@@ -641,7 +641,7 @@ class SearchPlans(PgScenario):
                         if "Index Scan on object_search" in line]
                 self.assertEqual(len(used), 2, plan)
                 others = [line for line in plan if "Seq Scan on object" in line
-                          or re.search("Scan using object_", line)]
+                          or "Scan using object_" in line]
                 self.assertEqual(others, [], plan)
 
 
@@ -1256,6 +1256,7 @@ class Faults(PgScenario):
         front = self.broadcaster([slow_box, *good], BROADCASTER_QUORUM=2,
                                  BROADCASTER_LAG_TIMEOUT_MS=1000)
         data = payload(64 * MIB)
+        self.store(slow_box, ID % 1, data[:4 * MIB])    # its memory is warm
         self.database.query(HALT)
         before = slow_box.rss()
         client = self.upload(front)
@@ -1271,12 +1272,13 @@ class Faults(PgScenario):
                          ["committed", "committed", "detached"])
         self.assertLess(slow_box.rss("VmHWM") - before, 4 * MIB)
         self.cluster.resume(backend)
-        self.assert_clean()
+        self.assert_clean(1)
 
     def test_a_stopped_backend_holds_its_client_back(self):
         box = self.pg_reader(READER_DB_TIMEOUT_MS=60000,
                              READER_DB_CONNECTIONS=1)
         data = payload(32 * MIB)
+        self.store(box, ID % 2, data[:4 * MIB])     # its memory is warm
         self.database.query(HALT)
         before = box.rss()
         with Client(box.port) as client:
@@ -1291,7 +1293,7 @@ class Faults(PgScenario):
             self.cluster.resume(backend)
             sender.join()
             self.assertEqual(client.response().status, 200)
-        self.assertLess(box.rss("VmHWM") - before, 4 * MIB)
+        self.assertLess(box.rss("VmHWM") - before, 8 * MIB)
         self.assertEqual(commit(box, ID % 1, data).status, 201)
         self.assert_stored(box, ID % 1, data)
 
