@@ -1313,7 +1313,7 @@ class Faults(PgScenario):
         backend = self.stop_in_the_middle()
         sender.join()
         self.assertEqual(answers[0].status, 500, answers)
-        self.assertIn("in time (copy)", answers[0].json()["detail"])
+        self.assertIn("in time (copy", answers[0].json()["detail"])
         self.cluster.resume(backend)
         self.assert_clean()
 
