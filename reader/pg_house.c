@@ -5,6 +5,7 @@
 
 #include "reader/pg_conninfo.h"
 #include "reader/pg_error.h"
+#include "reader/pg_exec.h"
 #include "reader/pg_schema.h"
 #include "reader/pg_statements.h"
 

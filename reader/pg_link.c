@@ -1,9 +1,9 @@
 #include "reader/pg_link.h"
 
 #include "common/log.h"
-#include "common/tls.h"
 
 #include "reader/pg_error.h"
+#include "reader/pg_exec.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -355,27 +355,12 @@ static void on_copy_input(struct pg_link *link)
 		on_room(link->room_arg);
 }
 
-/*
- * libpq takes from a TLS record what it has room for (8 KiB at least), and a record has
- * up to 16 (RFC 8446, 5.1) when a pooler or a tunnel stands before the server.
- */
-static bool consume_input(struct pg_link *link)
-{
-	void *ssl = PQsslStruct(link->conn, "OpenSSL");
-
-	do {
-		if (!PQconsumeInput(link->conn))
-			return false;
-	} while (tls_is_pending(ssl));
-	return true;
-}
-
 static void on_readable(void *arg, unsigned int ready)
 {
 	struct pg_link *link = arg;
 
 	(void)ready;
-	if (!consume_input(link)) {
+	if (!pg_consume_input(link->conn)) {
 		lose_connection(link, "the database's connection broke");
 		return;
 	}

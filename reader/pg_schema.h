@@ -46,12 +46,4 @@
 int pg_schema_migrate(PGconn *conn, uint64_t limit_ms, bool *is_replica,
 		      struct err *err) MUST_CHECK;
 
-/*
- * Run SQL and return its result, to be PQclear()ed; NULL with `err`. Blocks, for
- * `limit_ms` at most (0: as long as it takes), after which the connection is
- * CONNECTION_BAD. For the start and for keeping house.
- */
-PGresult *pg_exec(PGconn *conn, uint64_t limit_ms, const char *sql, int n_params,
-		  const char *const *params, struct err *err) MUST_CHECK;
-
 #endif
