@@ -1,4 +1,5 @@
 #include "common/http_server_impl.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -414,6 +415,26 @@ static struct http_exchange *exchange_of(struct reply_file *file)
 		offsetof(struct http_exchange, file));
 }
 
+/* Is it the client's end of sendfile(2) that failed, not the file's? */
+static bool is_lost(int errnum)
+{
+	return errnum == EPIPE || errnum == ECONNRESET || errnum == ENOTCONN ||
+	       errnum == ETIMEDOUT || errnum == EHOSTUNREACH ||
+	       errnum == ENETUNREACH;
+}
+
+static void fail_file(struct http_connection *c, int errnum)
+{
+	const char *reason = errnum == ENODATA ? "the file ends too early" :
+						 strerror(errnum);
+
+	if (!is_lost(errnum))
+		log_line(LOG_WARN, "delivery", LOG_STR("result", "failed"),
+			 LOG_STR("peer", connection_peer(c)),
+			 LOG_STR("reason", reason));
+	connection_close(c, reason);
+}
+
 static void on_file_done(void *arg)
 {
 	struct reply_file *file = arg;
@@ -427,7 +448,7 @@ static void on_file_done(void *arg)
 	if (c->state == CONNECTION_CLOSED)
 		connection_dispose(c);
 	else if (file->errnum)
-		connection_close(c, strerror(file->errnum));
+		fail_file(c, file->errnum);
 	else if (file->blocked && !c->writable)
 		connection_await_writable(c);
 	else

@@ -259,7 +259,9 @@ uint64_t http_content_left(const struct http_exchange *x);
 /*
  * Answer with `length` bytes of `fd` from `offset`, by sendfile(2) on a worker
  * thread (a disk that is slow does not stop the loop). Takes over `fd`: closed by
- * the server. A HEAD request gets the head only.
+ * the server. A HEAD request gets the head only. A file that cannot be read to
+ * the end, or is shorter, is logged as a delivery that failed, and the connection
+ * is closed before the promised length.
  */
 void http_reply_file(struct http_exchange *x, const struct http_reply *reply,
 		     int fd, uint64_t offset, uint64_t length);

@@ -169,6 +169,33 @@ class ObjectApi(Scenario):
             self.assertEqual(self.box.content(ID % 1).status, 404)
             self.assertEqual(sha256(client.take(len(data))), sha256(data))
 
+    def test_content_that_becomes_shorter_is_cut_and_logged(self):
+        data = payload(32 << 20)
+        stage(self.box, ID % 1, data)
+        commit(self.box, ID % 1, data)
+        path, = self.box.store.glob("objects/*/*/data")
+        with Client(self.box.port, receive_buffer=4096) as client:
+            client.request("GET", f"/objects/{ID % 1}")
+            client.take_head()
+            os.truncate(path, 1000)
+            with self.assertRaises(Closed):
+                client.take(len(data))
+        wait_until(lambda: self.box.log_lines("event=delivery", "result=failed",
+                                              "ends too early"), "it is logged")
+
+    def test_a_client_that_leaves_is_no_failure_of_the_store(self):
+        data = payload(32 << 20)
+        stage(self.box, ID % 1, data)
+        commit(self.box, ID % 1, data)
+        before = self.box.fds()
+        for leave in (Client.reset, Client.close):
+            client = Client(self.box.port, receive_buffer=4096)
+            client.request("GET", f"/objects/{ID % 1}")
+            client.take_head()
+            leave(client)
+        wait_until(lambda: self.box.fds() <= before, "both are forgotten")
+        self.assertEqual(self.box.log_lines("event=delivery"), [])
+
 
 class Disk(Scenario):
     """The disk is full, slow or broken (strace injects it)."""
@@ -218,6 +245,20 @@ class Disk(Scenario):
         entry, object_id = self.try_upload(reader)
         self.assertEqual(entry["state"], "failed", entry)
         self.assertEqual(reader.content(object_id).status, 404)
+
+    def test_content_that_cannot_be_read_is_cut_and_logged(self):
+        reader = self.reader()
+        stage(reader, ID % 1, self.data)
+        commit(reader, ID % 1, self.data)
+        reader.inject("sendfile:error=EIO")
+        with Client(reader.port) as client:
+            client.request("GET", f"/objects/{ID % 1}")
+            client.take_head()
+            with self.assertRaises(Closed):
+                client.take(len(self.data))
+        wait_until(lambda: reader.log_lines("event=delivery", "result=failed",
+                                            "Input/output error"),
+                   "it is logged")
 
     def test_interrupted_and_refused_calls_are_repeated(self):
         reader = self.box_with("pwrite64:error=EINTR:when=1+3",
