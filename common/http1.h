@@ -240,6 +240,14 @@ bool http1_is_utf8(struct span text);
 int http1_param(struct span value, const char *name, char *buf, size_t size);
 
 /*
+ * The same as forms have it: browsers escape by "%22", old ones not at all, so a
+ * backslash is one unless a quote or another one follows (RFC 7578, 4.2; HTML,
+ * 4.10.21.8).
+ */
+int http1_form_param(struct span value, const char *name, char *buf,
+		     size_t size);
+
+/*
  * Is it one media type, `type "/" subtype` and parameters (RFC 9110, 8.3.1), in
  * UTF-8? A list is none: browsers would take the last one of it.
  */
@@ -259,13 +267,16 @@ void http1_content_disposition(const char *disposition, const char *name,
 
 /*
  * The file name of a Content-Disposition value, decoded to UTF-8 into buf:
- * filename* (RFC 8187, UTF-8 or ISO-8859-1) before filename. Also accepts what
- * browsers send in forms: raw UTF-8 in quotes, %22 left as it is (RFC 7578, 4.2).
+ * filename* (RFC 8187, UTF-8 or ISO-8859-1) before filename. Also accepts raw
+ * UTF-8 in quotes; %22 is left as it is.
  * 1 found, 0 absent, -1 malformed, not UTF-8, with control characters, or too
  * long for `size`. A name is data: it may hold "/" and "..", never use it as a
  * path.
  */
 int http1_disposition_filename(struct span value, char *buf, size_t size);
+
+/* The same of a form's part, with backslashes as by http1_form_param(). */
+int http1_form_filename(struct span value, char *buf, size_t size);
 
 /* What a Range field asks of a representation of known size (RFC 9110, 14). */
 enum http1_range {

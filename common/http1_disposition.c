@@ -158,7 +158,8 @@ static bool decode_extended(struct http1_raw raw, char *buf, size_t size)
 	return decode_chars(chars, is_latin1, buf, size);
 }
 
-int http1_disposition_filename(struct span value, char *buf, size_t size)
+static int filename(struct span value, enum http1_escapes escapes, char *buf,
+		    size_t size)
 {
 	struct http1_raw plain, extended;
 	int has_plain = http1_param_raw(value, "filename", &plain);
@@ -172,9 +173,19 @@ int http1_disposition_filename(struct span value, char *buf, size_t size)
 	if (!has_plain && !has_extended)
 		return 0;
 	fits = has_extended ? decode_extended(extended, buf, size) :
-			      http1_unquote(plain, buf, size);
+			      http1_unquote(plain, escapes, buf, size);
 	if (fits && is_name(span_of(buf)))
 		return 1;
 	buf[0] = '\0';
 	return -1;
+}
+
+int http1_disposition_filename(struct span value, char *buf, size_t size)
+{
+	return filename(value, HTTP1_ESCAPES_ALL, buf, size);
+}
+
+int http1_form_filename(struct span value, char *buf, size_t size)
+{
+	return filename(value, HTTP1_ESCAPES_QUOTES, buf, size);
 }

@@ -91,8 +91,15 @@ struct http1_raw {
  */
 int http1_param_raw(struct span value, const char *name, struct http1_raw *raw);
 
+/* What a backslash in quotes escapes. */
+enum http1_escapes {
+	HTTP1_ESCAPES_ALL,	/* any character (RFC 9110, 5.6.4) */
+	HTTP1_ESCAPES_QUOTES,	/* quotes and backslashes, as in forms */
+};
+
 /* Copy without escapes and NUL-terminate; false when it does not fit. */
-bool http1_unquote(struct http1_raw raw, char *buf, size_t size);
+bool http1_unquote(struct http1_raw raw, enum http1_escapes escapes, char *buf,
+		   size_t size);
 
 /* A head being parsed. */
 struct http1_parse {

@@ -102,12 +102,22 @@ bool http1_is_media_type(struct span value)
 	return true;
 }
 
-bool http1_unquote(struct http1_raw raw, char *buf, size_t size)
+/* Is this backslash, which never is the last character, one of an escape? */
+static bool is_escape(const char *backslash, enum http1_escapes escapes)
+{
+	return escapes == HTTP1_ESCAPES_ALL || backslash[1] == '"' ||
+	       backslash[1] == '\\';
+}
+
+bool http1_unquote(struct http1_raw raw, enum http1_escapes escapes, char *buf,
+		   size_t size)
 {
 	size_t used = 0;
 
 	for (size_t i = 0; i < raw.text.len; i++) {
-		if (raw.is_quoted && raw.text.ptr[i] == '\\')
+		const char *c = raw.text.ptr + i;
+
+		if (raw.is_quoted && *c == '\\' && is_escape(c, escapes))
 			i++;
 		if (used + 1 >= size)
 			return false;
@@ -117,7 +127,8 @@ bool http1_unquote(struct http1_raw raw, char *buf, size_t size)
 	return true;
 }
 
-int http1_param(struct span value, const char *name, char *buf, size_t size)
+static int param(struct span value, const char *name,
+		 enum http1_escapes escapes, char *buf, size_t size)
 {
 	struct http1_raw raw;
 	int found = http1_param_raw(value, name, &raw);
@@ -126,8 +137,19 @@ int http1_param(struct span value, const char *name, char *buf, size_t size)
 	buf[0] = '\0';
 	if (found <= 0)
 		return found;
-	if (http1_unquote(raw, buf, size))
+	if (http1_unquote(raw, escapes, buf, size))
 		return 1;
 	buf[0] = '\0';
 	return -1;
+}
+
+int http1_param(struct span value, const char *name, char *buf, size_t size)
+{
+	return param(value, name, HTTP1_ESCAPES_ALL, buf, size);
+}
+
+int http1_form_param(struct span value, const char *name, char *buf,
+		     size_t size)
+{
+	return param(value, name, HTTP1_ESCAPES_QUOTES, buf, size);
 }

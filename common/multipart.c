@@ -304,12 +304,13 @@ static int read_disposition(struct multipart *m, struct span value,
 
 	if (!span_eq_nocase(media_type(value), SPAN_LIT("form-data")))
 		return err_set_status(err, 400, "a part is not form-data");
-	found = http1_param(value, "name", m->part_name, sizeof(m->part_name));
+	found = http1_form_param(value, "name", m->part_name,
+				 sizeof(m->part_name));
 	if (found <= 0 || !http1_is_utf8(span_of(m->part_name)))
 		return err_set_status(err, 400, "a part's name is missing, "
 						"malformed or too long");
-	found = http1_disposition_filename(value, m->part_filename,
-					   sizeof(m->part_filename));
+	found = http1_form_filename(value, m->part_filename,
+				    sizeof(m->part_filename));
 	if (found < 0)
 		return err_set_status(err, 400, "a part's file name is "
 						"malformed or too long");

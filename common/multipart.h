@@ -24,7 +24,7 @@
 #define MULTIPART_MAX_PARTS 64u		/* 400 */
 #define MULTIPART_MAX_FIELD_BYTES 65536u /* all parts that are no files: 413 */
 #define MULTIPART_MAX_PREAMBLE 65536u	/* with padding and epilogue: 400 */
-#define MULTIPART_MAX_NAME 1024u	/* decoded name and file name: 400 */
+#define MULTIPART_MAX_NAME 1024u	/* bytes, of name and file name: 400 */
 
 enum multipart_event {
 	MULTIPART_MORE,		/* *in is used up */
@@ -37,8 +37,8 @@ enum multipart_event {
 
 struct multipart {
 	/* the current part; from MULTIPART_PART to MULTIPART_PART_END */
-	char part_name[MULTIPART_MAX_NAME];	/* form field, UTF-8 */
-	char part_filename[MULTIPART_MAX_NAME];	/* "" when it has none */
+	char part_name[MULTIPART_MAX_NAME + 1];	/* form field, UTF-8 */
+	char part_filename[MULTIPART_MAX_NAME + 1];	/* "" when it has none */
 	char part_content_type[256];	/* "" when not given or longer */
 	bool part_is_file;	/* a filename parameter stood there */
 	/* the parser's own */

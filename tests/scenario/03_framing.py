@@ -2,7 +2,7 @@
 import random
 import time
 
-from client import LAST_CHUNK, Client, Closed, chunk, head
+from client import LAST_CHUNK, Client, Closed, chunk, fetch, head
 from harness import Scenario, payload, slow
 
 HOST = "Host: x"
@@ -395,6 +395,19 @@ class Forms(Scenario):
     """multipart/form-data in all its shapes."""
 
     TYPE = "Content-Type: multipart/form-data; boundary=bound"
+
+    def test_a_file_name_may_have_1024_bytes_and_a_path_before_it(self):
+        front = self.broadcaster(self.readers(1))
+        for name, kept in ((b"n" * 1024, "n" * 1024), (b"n" * 1025, None),
+                           (rb"C:\Users\ann\new song.mp3", "new song.mp3"),
+                           (rb"C:\\Users\\ann\\x.mp3", "x.mp3")):
+            body = (b'--bound\r\nContent-Disposition: form-data; name="f"; '
+                    b'filename="' + name + b'"\r\n\r\nx\r\n--bound--\r\n')
+            answer = fetch(front.port, "POST", "/broadcast", self.TYPE,
+                           body=body)
+            self.assertEqual(answer.status, 201 if kept else 400, name)
+            if kept:
+                self.assertEqual(answer.data["name"], kept)
 
     def part(self, content, name="f", filename="f.bin"):
         return (f'--bound\r\nContent-Disposition: form-data; name="{name}"; '

@@ -183,6 +183,29 @@ START_TEST(a_file_name_is_plain_or_extended)
 }
 END_TEST
 
+START_TEST(a_backslash_in_a_form_escapes_quotes_and_backslashes_only)
+{
+	static const struct answer cases[] = {
+		{"f; filename=\"C:\\Users\\new song.mp3\"", 1,
+		 "C:\\Users\\new song.mp3"},
+		{"f; filename=\"C:\\\\Users\\\\x\"", 1, "C:\\Users\\x"},
+		{"f; filename=\"a\\\"b\"", 1, "a\"b"},
+		{"f; filename=\"a\\\"", -1, ""},
+	};
+	char buf[40];
+
+	for (size_t i = 0; i < N(cases); i++) {
+		ck_assert_int_eq(http1_form_filename(span_of(cases[i].value),
+						     buf, sizeof(buf)),
+				 cases[i].found);
+		ck_assert_str_eq(buf, cases[i].text);
+	}
+	ck_assert_int_eq(http1_form_param(SPAN_LIT("f; name=\"a\\b\\\"c\""),
+					  "name", buf, sizeof(buf)), 1);
+	ck_assert_str_eq(buf, "a\\b\"c");
+}
+END_TEST
+
 START_TEST(the_extended_file_name_comes_first)
 {
 	static const struct answer cases[] = {
@@ -376,6 +399,8 @@ int main(void)
 			    N(no_media_types));
 	tcase_add_test(tc, a_nul_is_in_no_media_type);
 	tcase_add_test(tc, a_file_name_is_plain_or_extended);
+	tcase_add_test(tc,
+		       a_backslash_in_a_form_escapes_quotes_and_backslashes_only);
 	tcase_add_test(tc, the_extended_file_name_comes_first);
 	tcase_add_test(tc, what_browsers_send_in_forms_is_accepted);
 	tcase_add_test(tc, a_file_name_that_is_no_text_is_refused);
