@@ -20,9 +20,10 @@ static bool add_line(struct media_conditions *c, const char *name,
 		     struct span value)
 {
 	char *text = c->text + c->used;
+	size_t len = strlen(name) + strlen(": ") + value.len;
 	size_t cost = strlen(name) + sizeof(": \r\n");
 
-	if (c->n == MEDIA_MAX_CONDITIONS ||
+	if (c->n == MEDIA_MAX_CONDITIONS || len > HTTP1_MAX_LINE ||
 	    value.len + cost > sizeof(c->text) - c->used)
 		return false;
 	CHECK(span_to_string(value, text, value.len + 1));
@@ -60,8 +61,10 @@ struct media_conditions *media_conditions_new(const struct http_exchange *x,
 		if (add_field(c, x, i))
 			continue;
 		err_set_status(err, 431,
-			       "the conditions are more than %u lines or %u bytes",
-			       MEDIA_MAX_CONDITIONS, MEDIA_CONDITIONS_BYTES);
+			       "the conditions are more than %u lines or %u "
+			       "bytes, or one of more than %u",
+			       MEDIA_MAX_CONDITIONS, MEDIA_CONDITIONS_BYTES,
+			       HTTP1_MAX_LINE);
 		free(c);
 		return NULL;
 	}

@@ -110,7 +110,8 @@ static void set_state(struct seat *seat, const struct http_call_result *result)
 	} else if (result->status / 100 == 2 || result->status == 404) {
 		seat->state = "deleted";
 		d->n_deleted++;
-	} else if (result->status == 412 && d->is_conditional) {
+	} else if (result->status == 412 && d->is_conditional &&
+		   !result->is_repeated) {
 		seat->state = "unmatched";
 		d->n_unmatched++;
 	} else {

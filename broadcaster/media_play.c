@@ -35,6 +35,8 @@ struct playback {
 	uint64_t quiet_since_ms;	/* the source could send, but has not */
 	uint64_t lost_ms;		/* when content last broke off */
 	uint64_t retry_ms;		/* when readers are asked again; 0: not */
+	bool is_last_round;		/* of asking them: the time is up */
+	bool is_resumed;		/* the source has yet to bring a byte */
 	uint64_t started_ms;
 	unsigned int n_failovers;
 	int status;
@@ -282,23 +284,26 @@ static struct media_wish wish_of(const struct playback *p)
 static void found(struct playback *p, struct quest_seat *seat,
 		  const struct media_facts *facts)
 {
-	struct front_shared *shared = p->job.front->shared;
-
 	p->source = seat;
 	p->gained = p->received;
 	p->quiet_since_ms = now_ms(p);
 	snprintf(p->source_name, sizeof(p->source_name), "%s",
 		 seat->ask.outlet->target->name);
 	if (p->is_begun) {
-		p->n_failovers++;
-		metric_add(shared->playback_failovers, 1);
+		p->is_resumed = true;
 		return;
 	}
 	p->facts = *facts;
 	begin(p);
+	free(p->conditions);
+	p->conditions = NULL;
 }
 
-/* Nobody can go on now. A reader may come back while the player has patience. */
+/*
+ * Nobody can go on now. A reader may come back while the player has patience. It may
+ * have failed when the round began which the others have spent in silence: so
+ * there is one more when the time is up.
+ */
 static void in_vain(struct playback *p)
 {
 	struct err err = ERR_INIT;
@@ -307,9 +312,10 @@ static void in_vain(struct playback *p)
 		refuse(p);
 	} else if (http_has_client_closed(p->job.x)) {
 		http_abort(p->job.x);
-	} else if (quest_may_exist(p->quest) &&
-		   now_ms(p) - p->lost_ms <
-			   p->job.front->settings->connect_timeout_ms) {
+	} else if (quest_may_exist(p->quest) && !p->is_last_round) {
+		p->is_last_round =
+			now_ms(p) - p->lost_ms >=
+			p->job.front->settings->connect_timeout_ms;
 		p->retry_ms = now_ms(p) + RETRY_MS;
 	} else {
 		err_set(&err, ERR_TARGET, "no reader can go on");
@@ -349,6 +355,7 @@ static void ask_for_rest(struct playback *p, unsigned int failed)
 	struct err err = ERR_INIT;
 
 	p->lost_ms = now_ms(p);
+	p->is_last_round = false;
 	if (format_resumption(p)) {
 		quest_begin(p->quest, p->conditions, failed);
 		wake(p);
@@ -395,6 +402,16 @@ static bool may_receive(struct playback *p)
 	return true;
 }
 
+/* It goes on from another source. */
+static void note_failover(struct playback *p)
+{
+	if (!p->is_resumed)
+		return;
+	p->is_resumed = false;
+	p->n_failovers++;
+	metric_add(p->job.front->shared->playback_failovers, 1);
+}
+
 /* From the source's socket into the ring; bytes. */
 static size_t receive(struct playback *p)
 {
@@ -414,6 +431,7 @@ static size_t receive(struct playback *p)
 	if (n <= 0)
 		return 0;
 	ring_commit(p->ring, (size_t)n);
+	note_failover(p);
 	p->received += (size_t)n;
 	p->quiet_since_ms = now_ms(p);
 	return (size_t)n;

@@ -8,7 +8,7 @@ import time
 import alloc_count
 import postgres
 from client import Client, Closed, fetch, get, head, wait_until
-from fault_target import not_found, say
+from fault_target import not_found, refuse, say, stall_at
 from harness import Scenario, payload, running_uploads, sha256, slow
 from media_peer import etag_of, holder, in_turn
 from object_api import ID, commit, stage
@@ -146,6 +146,9 @@ class Answers(Playback):
                 answer = fetch(self.front.port, method, f"/media/{ID % 9}",
                                *[f'{field}: "x"'] * 64)
                 self.assertNotIn(answer.status, (431, 502), answer)
+                answer = fetch(self.front.port, method, f"/media/{ID % 9}",
+                               f'{field}:"{"x" * (8192 - len(field) - 3)}"')
+                self.assertEqual(answer.status, 431, "with a blank it is longer")
 
     def test_dates_are_conditions_too(self):
         object_id = self.store(b"x" * 1000)
@@ -508,10 +511,25 @@ class Failover(Playback):
     def test_who_brings_nothing_is_asked_after_all_others(self):
         self.assert_goes_on(lambda d: holder(d, fin_at=300000),
                             lambda d: holder(d, fin_at=0),
-                            lambda d: holder(d, fin_at=0), holder,
-                            failovers=3)
+                            lambda d: holder(d, fin_at=0), holder)
         self.assertEqual([len(t.requests("GET")) for t in self.targets],
                          [1, 1, 1, 1])
+
+    def test_silence_of_one_does_not_use_up_the_time_of_another(self):
+        """The silent one's is all that there is; then all are asked once more."""
+        def goes_on(*scripts):
+            self.assert_goes_on(*[lambda d, s=s: s(d) for s in scripts],
+                                BROADCASTER_CONNECT_TIMEOUT_MS=1000,
+                                BROADCASTER_MEDIA_STALL_MS=1000)
+        breaks = {"fin_at": 300000}
+        with self.subTest("a good head, and no more"):
+            goes_on(lambda d: in_turn(holder(d, **breaks),
+                                      holder(d, stall_at=0)),
+                    lambda d: in_turn(refuse(503), holder(d)))
+        with self.subTest("no answer at all"):
+            goes_on(lambda d: in_turn(holder(d, **breaks), refuse(503),
+                                      holder(d)),
+                    lambda d: stall_at(0))
 
     def damaged(self, data, n_files):
         """A copy in a database that lacks a chunk, n files; the object's id."""

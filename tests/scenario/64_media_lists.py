@@ -6,9 +6,9 @@ import re
 
 import postgres
 from client import Client, fetch, get, wait_until
-from fault_target import not_found, refuse
+from fault_target import KEEP, not_found, refuse
 from harness import Scenario, payload, sha256, slow
-from media_peer import catalogue, cursor_of, holder, row
+from media_peer import catalogue, cursor_of, holder, in_turn, row
 from object_api import ID, commit, stage
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -370,6 +370,23 @@ class Deletion(Catalogue):
 
     def states(self, answer):
         return [r["state"] for r in answer.json()["readers"]]
+
+    def test_what_was_asked_twice_may_be_deleted(self):
+        """Its connection dies before the answer, and the second one finds nothing."""
+        def unmatched(ex):
+            ex.read_all()
+            ex.answer(412, "{}")
+            return KEEP
+
+        def die(ex):
+            ex.read_all()
+        target = self.fault(on_delete=in_turn(unmatched, die, unmatched))
+        self.front = self.broadcaster([target])
+        for status, state in ((412, "unmatched"), (502, "failed")):
+            answer = self.delete(ID % 1, 'If-Match: "x"')
+            self.assertEqual(answer.status, status, answer)
+            self.assertEqual(self.states(answer), [state])
+        self.assertEqual(len(target.requests("DELETE")), 3)
 
     def test_a_deletion_may_name_the_content(self):
         boxes = self.readers(2)
