@@ -40,7 +40,8 @@ static bool wait_for_result(PGconn *conn, uint64_t limit_ms)
 static void cut(PGconn *conn)
 {
 	shutdown(PQsocket(conn), SHUT_RDWR);
-	(void)PQconsumeInput(conn);
+	while (PQconsumeInput(conn))
+		;
 }
 
 static bool send_query(PGconn *conn, const char *sql, int n_params,

@@ -26,6 +26,7 @@
 #define START_RETRY_US 200000u
 #define RETURN_TIME "3 minutes"	/* a living reader is back after a restart */
 #define LOCK_TIMEOUT "5s"	/* then others have their turn first */
+#define MIN_LIMIT_MS 10000u	/* more than that */
 #define MAX_KEYS 1000		/* of objects to be removed, at a time */
 #define LIMIT "LIMIT 1000"	/* that many */
 #define PATIENCE 10u		/* times db_timeout_ms */
@@ -54,10 +55,15 @@ struct pg_house {
 
 /* ---- SQL ----------------------------------------------------------------- */
 
-/* What removes many rows may take longer than what a client waits for. */
+/*
+ * What removes many rows may take longer than what a client waits for, and the
+ * server gives up a lock before that.
+ */
 static uint64_t limit_ms(const struct pg_house *house)
 {
-	return PATIENCE * house->settings->db_timeout_ms;
+	uint64_t ms = PATIENCE * house->settings->db_timeout_ms;
+
+	return ms < MIN_LIMIT_MS ? MIN_LIMIT_MS : ms;
 }
 
 /* A statement with up to two numbers; its result or NULL. */
@@ -508,14 +514,18 @@ static int set_up_session(struct pg_house *house, struct err *err)
 	return result ? 0 : -1;
 }
 
+static void disconnect(struct pg_house *house)
+{
+	set_asking(house, -1);
+	PQfinish(house->conn);
+	house->conn = NULL;
+	house->has_lock = false;
+}
+
 static int connect_house(struct pg_house *house, struct err *err)
 {
-	if (house->conn && PQstatus(house->conn) == CONNECTION_BAD) {
-		set_asking(house, -1);
-		PQfinish(house->conn);
-		house->conn = NULL;
-		house->has_lock = false;
-	}
+	if (house->conn && PQstatus(house->conn) == CONNECTION_BAD)
+		disconnect(house);
 	if (house->conn) {
 		set_asking(house, PQsocket(house->conn));
 		return 0;
@@ -524,7 +534,10 @@ static int connect_house(struct pg_house *house, struct err *err)
 	if (!house->conn)
 		return -1;
 	set_asking(house, PQsocket(house->conn));
-	return set_up_session(house, err);
+	if (set_up_session(house, err) == 0)
+		return 0;
+	disconnect(house);
+	return -1;
 }
 
 /* Connected, migrated, registered; only then it is no replica. */

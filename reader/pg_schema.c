@@ -94,26 +94,38 @@ static int read_number(PGconn *conn, uint64_t limit_ms, const char *sql,
 	return 0;
 }
 
+#define TABLES                                                              \
+	"ARRAY[to_regclass('stream_broadcast.instance'), "                  \
+	"to_regclass('stream_broadcast.object'), "                          \
+	"to_regclass('stream_broadcast.chunk')]"
+#define N_KEYS 4	/* the primary ones, and that of identifiers */
+
 /*
- * pg_restore fills one table after the other and makes keys and indices in the end: of
- * what was restored until then, objects without chunks or chunks without objects are
- * seen, and a row of ours would keep it from making the key.
+ * pg_restore makes the tables, fills one after the other, `chunk` first, and makes keys
+ * and indices in the end: until then objects without chunks or chunks without objects
+ * are seen, nothing keeps two objects from having one identifier, and a row of ours
+ * would keep it from making its key.
  */
-static int check_whole(PGconn *conn, uint64_t limit_ms, struct err *err)
+static int check_whole(PGconn *conn, uint64_t limit_ms, int version,
+		       struct err *err)
 {
-	int n_keys;
+	int n_tables, n_keys;
 
 	if (read_number(conn, limit_ms,
-			"SELECT count(*) FROM pg_constraint WHERE contype = 'p' "
-			"AND conrelid = ANY(ARRAY[to_regclass('instance'), "
-			"to_regclass('object'), to_regclass('chunk')])",
+			"SELECT count(t) FROM unnest(" TABLES ") AS t",
+			&n_tables, err) < 0 ||
+	    read_number(conn, limit_ms,
+			"SELECT count(*) FROM pg_index WHERE indisunique AND "
+			"indisvalid AND indrelid = ANY(" TABLES ") AND "
+			"(indisprimary OR indexrelid = "
+			"to_regclass('stream_broadcast.object_id'))",
 			&n_keys, err) < 0)
 		return -1;
-	if (n_keys == 3)
+	if (version > 0 ? n_keys == N_KEYS : n_tables == 0)
 		return 0;
 	return err_set(err, ERR_LIMIT,
-		       "the database's schema has %d of 3 primary keys: it is "
-		       "being restored, or was not restored whole", n_keys);
+		       "the database's schema has %d of %d keys: it is being "
+		       "restored, or was not restored whole", n_keys, N_KEYS);
 }
 
 /* 0 = there is no schema yet. */
@@ -127,13 +139,13 @@ static int read_version(PGconn *conn, uint64_t limit_ms, int *version,
 			"NOT NULL)::integer", &there, err) < 0)
 		return -1;
 	*version = 0;
-	if (!there)
-		return 0;
-	if (read_number(conn, limit_ms,
-			"SELECT coalesce(max(number), 0) FROM "
-			"stream_broadcast.migration", version, err) < 0)
+	if (there && read_number(conn, limit_ms,
+				 "SELECT coalesce(max(number), 0) FROM "
+				 "stream_broadcast.migration", version, err) < 0)
 		return -1;
-	return *version > 0 ? check_whole(conn, limit_ms, err) : 0;
+	if (*version > N_MIGRATIONS)
+		return 0;	/* whatever it has */
+	return check_whole(conn, limit_ms, *version, err);
 }
 
 static int check_version(int version, struct err *err)
@@ -156,6 +168,9 @@ static int apply(PGconn *conn, int number, struct err *err)
 	    run(conn, 0, migrations[number - 1], err) < 0 ||
 	    run(conn, 0, note, err) < 0 || run(conn, 0, "COMMIT", err) < 0) {
 		PQclear(PQexec(conn, "ROLLBACK"));
+		/* A restore that was one transaction has made the schema. */
+		if (err->code == ERR_CONFLICT)
+			err->code = ERR_LIMIT;
 		return -1;
 	}
 	log_line(LOG_INFO, "migration", LOG_U64("number", (uint64_t)number));

@@ -2039,16 +2039,46 @@ class Restores(PgScenario):
 
     def test_a_reader_waits_until_the_schema_is_whole(self):
         self.move("--section=pre-data")
-        self.move("--section=data", "--exclude-table-data=*.object")
-        n_chunks, n_instances = self.there("chunk"), self.there("instance")
         box = self.pg_reader(self.other, wait=False)
         wait_until(lambda: "being restored" in box.log(), "it waits")
+        self.move("--section=data", "--exclude-table-data=*.object")
+        n_chunks, n_instances = self.there("chunk"), self.there("instance")
+        other = self.pg_reader(self.other, wait=False)
+        wait_until(lambda: "being restored" in other.log(), "it waits, too")
         self.assertEqual(self.there("instance"), n_instances)
         self.move("--section=data", "-t", "stream_broadcast.object")
         self.move("--section=post-data")
+        for reader in (box, other):
+            reader.wait_ready()
+            self.assert_moved(reader)
+        self.assertEqual(self.there("chunk"), n_chunks)
+
+    def test_a_schema_without_its_unique_index_is_not_whole(self):
+        self.move()
+        self.other.query("DROP INDEX stream_broadcast.object_id")
+        box = self.pg_reader(self.other, wait=False)
+        wait_until(lambda: "3 of 4 keys" in box.log(), "it waits")
+        self.other.query("CREATE UNIQUE INDEX object_id ON "
+                         "stream_broadcast.object (id) WHERE state = 3")
         box.wait_ready()
         self.assert_moved(box)
-        self.assertEqual(self.there("chunk"), n_chunks)
+
+    def test_a_restore_in_one_transaction_is_waited_for(self):
+        dump = subprocess.run(
+            [str(postgres.bindir() / "pg_dump"), "-d", self.database.url()],
+            check=True, stdout=subprocess.PIPE).stdout
+        with subprocess.Popen(
+                [str(postgres.bindir() / "psql"), "-qXAt", self.other.url()],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE) as restore:
+            restore.stdin.write(b"BEGIN;\n" + dump + b"SELECT 'filled';\n")
+            restore.stdin.flush()
+            while restore.stdout.readline() != b"filled\n":
+                pass
+            box = self.pg_reader(self.other, wait=False)
+            wait_until(lambda: "lock timeout" in box.log(), "it waits")
+            restore.stdin.write(b"COMMIT;\n")
+        box.wait_ready()
+        self.assert_moved(box)
 
     def test_chunks_that_come_before_their_objects_stay(self):
         box = self.pg_reader(self.other)
