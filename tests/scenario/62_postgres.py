@@ -2075,7 +2075,10 @@ class Restores(PgScenario):
             while restore.stdout.readline() != b"filled\n":
                 pass
             box = self.pg_reader(self.other, wait=False)
-            wait_until(lambda: "lock timeout" in box.log(), "it waits")
+            wait_until(lambda: "lock timeout" in box.log(), "it says so")
+            wait_until(lambda: self.other.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = "
+                "'Lock' AND datname = current_database()") == "1", "it waits")
             restore.stdin.write(b"COMMIT;\n")
         box.wait_ready()
         self.assert_moved(box)
