@@ -469,30 +469,36 @@ class Removal(PgScenario):
 
     cluster_settings = {}
 
-    def lock_chunks(self):
-        """Until what is returned is told to COMMIT, no chunk can be removed."""
-        holder = subprocess.Popen(
-            [str(postgres.bindir() / "psql"), "-qAt", self.database.url()],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(holder.stdout.close)
-        holder.stdin.write("BEGIN; SELECT count(*) FROM (SELECT FROM "
-                           "stream_broadcast.chunk FOR UPDATE) AS c;\n")
-        holder.stdin.flush()
-        self.assertNotEqual(int(holder.stdout.readline()), 0)
-        return holder
-
     def remove_while_locked(self, box):
-        """A committed object and a staged one; both are gone at once."""
+        """A committed object and a staged one; both are gone at once, and their
+        chunks when what is returned is told to COMMIT."""
         data = payload(3 * CHUNK)
         self.store(box, ID % 1, data)
         self.assertEqual(stage(box, ID % 2, data).status, 200)
-        holder = self.lock_chunks()
+        holder = self.hold("SELECT count(*) FROM (SELECT FROM chunk FOR UPDATE) "
+                           "AS c")
         for i in (1, 2):
             answer = fetch(box.port, "DELETE", f"/objects/{ID % i}")
             self.assertEqual(answer.status, 204, answer)
             self.assertEqual(box.content(ID % i).status, 404)
         self.assertEqual(self.rows("chunk"), 6)
         return holder
+
+    def test_what_nobody_commits_expires(self):
+        """Staged, and staged and appended to."""
+        box = self.pg_reader(READER_STAGED_TTL=1)
+        data = payload(3 * CHUNK)
+        self.store(box, ID % 1, data)
+        self.assertEqual(stage(box, ID % 2, data).status, 200)
+        self.assertEqual(stage(box, ID % 3, data).status, 200)
+        answer = fetch(box.port, "PATCH", f"/objects/{ID % 3}",
+                       f"Upload-Offset: {len(data)}", PATCH_TYPE, body=data)
+        self.assertEqual(answer.status, 204, answer)
+        self.assertGreater(self.rows("chunk"), 3)
+        self.assert_clean(1)
+        self.assertEqual(self.rows("chunk"), 3)
+        self.assertEqual(commit(box, ID % 2, data).status, 404)
+        self.assert_stored(box, ID % 1, data)
 
     def test_a_deletion_does_not_wait_for_the_bytes(self):
         box = self.pg_reader()
@@ -2213,7 +2219,8 @@ class Copies(PgScenario):
         box = self.pg_reader()
         blobs = {ID % i: payload(i * 30000 + 1, seed=i) for i in range(5)}
         for object_id, data in blobs.items():
-            self.store(box, object_id, data)
+            self.store(box, object_id, data, "Content-Type: audio/flac",
+                       "Content-Disposition: attachment; filename=Opera.flac")
         stage(box, ID % 9, b"never committed")
         other = self.cluster.create_database()
         dump = subprocess.run(
@@ -2226,6 +2233,11 @@ class Copies(PgScenario):
         copy = self.pg_reader(other)
         for object_id, data in blobs.items():
             self.assert_stored(copy, object_id, data)
+        for query in ("", "?q=opera", "?q=opear"):
+            lists = [get(one.port, f"/objects{query}").json()
+                     for one in (box, copy)]
+            self.assertEqual(len(lists[0]["objects"]), 5)
+            self.assertEqual(*lists)
         self.store(copy, ID % 20, b"and it takes new ones")
         wait_until(lambda: other.value(
             "SELECT count(*) FROM stream_broadcast.object WHERE state <> 3")
