@@ -34,6 +34,7 @@ import os
 import pathlib
 import pwd
 import random
+import re
 import shutil
 import signal
 import socket
@@ -336,6 +337,14 @@ class Cluster:
 
     def is_running(self):
         return self.process is not None and self.process.poll() is None
+
+    def trust_socket(self):
+        """From now on nobody is asked for a password there."""
+        path = self.data / "pg_hba.conf"
+        path.write_text(re.sub(r"(?m)^(local .*)scram-sha-256$", r"\1trust",
+                               path.read_text()))
+        self.query("SELECT pg_reload_conf()")
+        return self
 
     # ---- looking and faults -------------------------------------------------------
 
