@@ -294,9 +294,9 @@ static void found(struct playback *p, struct quest_seat *seat,
 		return;
 	}
 	p->facts = *facts;
-	begin(p);
 	free(p->conditions);
 	p->conditions = NULL;
+	begin(p);
 }
 
 /*
