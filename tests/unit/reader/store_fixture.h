@@ -290,6 +290,16 @@ UNUSED static enum err_code write_text(struct sink *sink, const char *text)
 
 #define MUST(call) ck_assert_msg((call) == ERR_NONE, "%s", last.text)
 
+/* A committed object without content. */
+UNUSED static void store_empty(const struct object *object)
+{
+	struct sink *sink = open_object(object);
+
+	MUST(CALL(sink_stage, sink));
+	MUST(CALL(sink_commit, sink));
+	sink_close(&sink);
+}
+
 /* A committed object of this content. */
 UNUSED static void store_text(unsigned int number, const char *text)
 {
